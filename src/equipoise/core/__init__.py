@@ -1,0 +1,1 @@
+"""The vocabulary: games, moves, the clock, schedules, seeds and errors."""
