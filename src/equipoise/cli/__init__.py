@@ -1,0 +1,37 @@
+"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `recipes`, `report`."""
+
+import os
+import sys
+
+from cyclopts import App
+
+from equipoise.cli.evaluate import evaluate
+from equipoise.cli.recipes import recipes
+from equipoise.cli.report import report
+from equipoise.cli.resume import resume
+from equipoise.cli.sample import sample
+from equipoise.cli.train import train
+from equipoise.version import __version__
+
+app = App(
+    name="equipoise",
+    version=__version__,
+    help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in about a minute.",
+)
+for command in (train, resume, sample, evaluate, recipes, report):
+    app.command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code; an error that is meant for the user is one message, no traceback."""
+    from equipoise.core.errors import EquipoiseError
+
+    try:
+        app(arguments, exit_on_error=True)
+    except EquipoiseError as error:
+        sys.stdout.flush()
+        print(f"\nequipoise: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

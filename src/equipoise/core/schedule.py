@@ -56,3 +56,8 @@ class Lazy:
     def __post_init__(self):
         if self.every < 1:
             raise ValueError(f"Lazy(every={self.every}): expected a number of steps of at least 1. Use 1 for every step.")
+
+
+def weight_and_interval(weight: Scheduled | Lazy) -> tuple[Scheduled, int]:
+    """A weight and every how many steps it applies: 1 unless it is lazy."""
+    return (weight.weight, weight.every) if isinstance(weight, Lazy) else (weight, 1)

@@ -1,0 +1,1 @@
+"""The engine: plays any game; gradients, precision, averaging, guards and checkpoints."""

@@ -1,0 +1,1 @@
+"""Networks: modules that map tensors to tensors and know nothing of losses, optimisers or devices."""

@@ -1,0 +1,22 @@
+"""`equipoise resume`: go on with a run."""
+
+from pathlib import Path
+
+from equipoise.cli.train import Settings
+
+
+def resume(run: Path, /, *, set_: Settings = None) -> None:
+    """Go on with a run from its newest sound checkpoint, exactly as if it had never stopped.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    set_
+        Changes that do not enter the mathematics of the steps already taken, for example training.steps=5000.
+    """
+    from equipoise.cli.show import after_training
+    from equipoise.runs.recipe import parse_setting
+    from equipoise.runs.run import Run
+
+    after_training(Run.open(run).train(resume=True, settings=dict(map(parse_setting, set_ or []))))

@@ -1,0 +1,62 @@
+"""`equipoise sample`: pictures from a trained generator."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from equipoise.core.errors import RecipeError
+
+
+def sample(
+    run: Path,
+    /,
+    *,
+    num: int = 64,
+    seed: int = 0,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    truncation: float = 1.0,
+    interpolate: Annotated[bool, Parameter(negative=())] = False,
+    out: Path | None = None,
+) -> None:
+    """Generate examples with the averaged weights of the newest checkpoint.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    num
+        How many examples, 1 to 4096.
+    seed
+        The same seed gives the same examples.
+    class_
+        Only this class, by name or number; for conditional runs. By default all classes in turn.
+    truncation
+        Below 1: latents nearer to the centre, less variety, more typical examples.
+    interpolate
+        Rows of eight steps between two latents each.
+    out
+        The picture to write, .png; by default samples/ in the run folder. An .npy file takes the values themselves.
+    """
+    import numpy as np
+
+    from equipoise.core.disk import disk_errors
+    from equipoise.runs.run import Run
+
+    if not 1 <= num <= 4096:
+        raise RecipeError(f"--num {num}: expected a number from 1 to 4096.")
+    opened = Run.open(run)
+    kind = "interpolation" if interpolate else "samples"
+    path = out or opened.folder / "samples" / f"{kind}{'' if class_ is None else f'-class-{class_}'}-seed-{seed}.png"
+    if path.suffix not in (".png", ".npy"):
+        raise RecipeError(f"--out {path}: expected a name that ends in .png or .npy.")
+    if interpolate:
+        x = opened.interpolate(max(num // 8, 1), 8, seed=seed, label=class_)
+    else:
+        x = opened.sample(num, seed=seed, label=class_, truncation=truncation)
+    if path.suffix == ".npy":
+        with disk_errors("writing samples", path):
+            np.save(path, x.numpy())
+    else:
+        opened.write_samples(x, path, seed=seed, columns=8 if interpolate else None)
+    print(path)

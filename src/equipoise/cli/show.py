@@ -1,0 +1,85 @@
+"""What several commands print: the end of a training, a dry run, a table of metrics."""
+
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from equipoise.core.disk import readable
+from equipoise.runs.evaluation import Evaluation, rows
+from equipoise.runs.parts import Examples
+from equipoise.runs.recipe import Recipe, to_toml
+from equipoise.runs.run import Run
+
+
+def after_training(run: Run) -> None:
+    """Where everything is, and what to do next."""
+    folder = shortest(run.folder)
+    newest = max((run.folder / "samples").glob("step-*.png"), default=None)
+    print(f"\nReport       {folder / 'report.html'}")
+    if newest:
+        print(f"Samples      {folder / 'samples' / newest.name}")
+    if (run.folder / "samples" / "formation.webp").exists():
+        print(f"Animation    {folder / 'samples' / 'formation.webp'}")
+    print(f"Next         equipoise sample {folder} --num 64 --seed 1")
+
+
+def metrics_table(result: Evaluation) -> None:
+    """The metrics, with real against real beside them."""
+    table = Table(title=f"{result.num_samples} samples, in the features of {result.feature_space}", title_justify="left")
+    for column in ("metric", "samples", "real against real", "better"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for row in rows(result):
+        floor = "" if row.floor is None else f"{row.floor:.4g}"
+        table.add_row(row.name, f"{row.value:.4g}", floor, row.better)
+    Console().print(table)
+
+
+def dry(recipe: Recipe, origin: str) -> None:
+    """The resolved recipe, players, parameters, shapes, predicted memory and time; nothing is written."""
+    source = recipe.data.open()
+    run = Run(Path("(dry run)"), recipe, origin, Examples(source.name, source.shape, source.classes))
+    parts = run.parts(source)
+    trainer = run.trainer(parts.train.to(run.device))
+    print(to_toml(recipe))
+    classes = f", {len(source.classes)} classes" if source.classes else ""
+    print(f"Data        {source.name}: {len(parts.train)} to train on, {len(parts.held_out)} held out, shape {source.shape}{classes}")
+    for note in (*source.notes, *source.skipped):
+        print(f"            {note}")
+    for player, seat in trainer.seats.items():
+        number = sum(p.numel() for p in seat.parameters.values())
+        print(f"Player {player:5}{number:,} parameters in {len(seat.parameters)} tensors, {seat.settings.rule}")
+    start = time.perf_counter()
+    trainer.play_for_nothing(trainer.precision)
+    seconds = (time.perf_counter() - start) * recipe.training.steps
+    print(f"Precision   {trainer.precision} on {run.device.type}, {torch.get_num_threads()} threads")
+    print(f"Memory      about {readable(memory(trainer))}")
+    print(f"Time        about {duration(seconds)} for {recipe.training.steps} steps, evaluation not counted")
+    print("Nothing was trained or written.")
+
+
+def memory(trainer) -> int:
+    """Bytes in use after a step was played, with two Adam moments for every parameter."""
+    moments = 8 * sum(p.numel() for seat in trainer.seats.values() for p in seat.parameters.values())
+    if trainer.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(trainer.device) + moments
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + moments
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(45), duration(5000)
+    ('45 seconds', '83 minutes')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def shortest(folder: Path) -> Path:
+    """The folder relative to where the person is, if it lies below."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -1,0 +1,54 @@
+"""Which examples are drawn at which position: a pure function, one permutation of the source per epoch."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from equipoise.core.seeding import shuffled
+from equipoise.data.source import Source, without_labels
+
+
+@final
+class Loader:
+    """Batches by position, where a position is the number of examples drawn before.
+
+    Epoch e visits every example once, in its own order; a batch may reach into the next epochs, and none is cut short.
+    The answer depends on (seed, position, size) alone, so nothing has to be saved to resume.
+
+    >>> from equipoise.data.digits import digits
+    >>> x, y = Loader(digits(), labels=True, seed=0)(position=1790, size=16)
+    >>> x.shape, y.shape
+    (torch.Size([16, 1, 8, 8]), torch.Size([16]))
+    """
+
+    def __init__(self, source: Source, *, labels: bool, seed: int):
+        if labels and not source.classes:
+            raise without_labels(source.name)
+        self.source = source
+        self.with_labels = labels
+        self.seed = seed
+        self._orders: dict[int, Tensor] = {}
+
+    def __call__(self, position: int, size: int) -> Tensor | tuple[Tensor, Tensor]:
+        """The examples at `position` … `position + size - 1`: x, or (x, y) with labels."""
+        chosen = self.indices(position, size)
+        x = self.source.examples(chosen)  # [N, *shape]
+        return (x, self.source.labels(chosen)) if self.with_labels else x
+
+    def indices(self, position: int, size: int) -> Tensor:
+        """Their numbers in the source, int64 [N]."""
+        if position < 0 or size < 1:
+            raise ValueError(f"Loader(position={position}, size={size}): expected a position >= 0 and a size >= 1.")
+        length = len(self.source)
+        first, last = position // length, (position + size - 1) // length
+        kept = self._orders
+        # Only what the last batch touched is kept: the current epoch and, at its end, the next.
+        orders = {
+            epoch: kept[epoch] if epoch in kept else shuffled(length, self.seed, "epoch", epoch)
+            for epoch in range(first, last + 1)
+        }
+        self._orders = orders
+        begin = position - first * length
+        order = orders[first] if first == last else torch.cat(list(orders.values()))
+        return order[begin : begin + size]

@@ -1,0 +1,68 @@
+"""Multi-layer perceptrons for points in the plane, other vectors and small images."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, relu
+
+from equipoise.core.game import Verdict
+from equipoise.networks.layers import Conditioning, CriticHead, Normalisation, wrap_for
+
+
+class MLPGenerator(nn.Module):
+    """Latents z [N, Z] (and labels [N]) to examples [N, *shape]; images end in tanh, vectors are unbounded."""
+
+    def __init__(
+        self, z_dim: int, shape: Sequence[int], *, width: int = 256, num_layers: int = 3, num_classes: int = 0
+    ):
+        super().__init__()
+        self.shape = tuple(shape)
+        self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else None
+        widths = [z_dim * (2 if num_classes else 1), *[width] * num_layers]
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(widths, widths[1:])])
+        self.out = nn.Linear(width, math.prod(self.shape))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        h = z if self.embedding is None else torch.cat([z, self.embedding(labels)], dim=1)
+        for layer in self.layers:
+            h = relu(layer(h))
+        x = self.out(h).float().view(len(z), *self.shape)
+        return torch.tanh(x) if len(self.shape) == 3 else x
+
+
+class MLPCritic(nn.Module):
+    """Examples [N, *shape] (and labels [N]) to a `Verdict`."""
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        width: int = 256,
+        num_layers: int = 3,
+        normalisation: Normalisation = "none",
+        num_classes: int = 0,
+        conditioning: Conditioning = "none",
+    ):
+        super().__init__()
+        wrap = wrap_for(normalisation)
+        self.embedding = nn.Embedding(num_classes, width) if conditioning == "concatenation" else None
+        first = math.prod(shape) + (width if self.embedding is not None else 0)
+        widths = [first, *[width] * num_layers]
+        self.layers = nn.ModuleList([wrap(nn.Linear(a, b)) for a, b in zip(widths, widths[1:])])
+        self.norms = nn.ModuleList(
+            [nn.BatchNorm1d(width) if normalisation == "batch" and k > 0 else nn.Identity() for k in range(num_layers)]
+        )
+        self.head = CriticHead(width, num_classes, conditioning, wrap)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Verdict:
+        h = x.flatten(1)
+        if self.embedding is not None:
+            h = torch.cat([h, self.embedding(labels)], dim=1)
+        features = []
+        for layer, norm in zip(self.layers, self.norms):
+            h = leaky_relu(norm(layer(h)), 0.2)
+            features.append(h)
+        logits, classes = self.head(h, labels)
+        return Verdict(logits, tuple(features), classes)

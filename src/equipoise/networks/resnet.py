@@ -1,0 +1,140 @@
+"""Residual networks in the style of SNGAN and BigGAN (Miyato et al. 2018, App. B.4; Brock et al. 2019, App. B)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, relu
+
+from equipoise.core.game import Verdict
+from equipoise.networks.layers import (
+    Conditioning,
+    ConditionalBatchNorm,
+    CriticHead,
+    LabelPlanes,
+    Normalisation,
+    Wrap,
+    check_size,
+    orthogonal_,
+    start_and_doublings,
+    wrap_for,
+)
+
+
+def check_multiple(size: int) -> None:
+    """Raise ValueError unless the size is 4, 5, 6 or 7 times a power of two, from 8 to 256."""
+    check_size(size, "resnet")
+    start, doublings = start_and_doublings(size)
+    if start * 2**doublings != size:
+        below, above = (start - 1) * 2**doublings, start * 2**doublings
+        raise ValueError(
+            f"The resnet networks cannot make images of {size}×{size} pixels: expected 4, 5, 6 or 7 times a power of "
+            f"two. The nearest are {below} and {above}: set data.size to one of them, or use the dcgan networks."
+        )
+
+
+def num_channels(width: int, level: int, size: int) -> int:
+    """Channels at 2^level times less than full size: constant up to 32 pixels (SNGAN), doubling above (BigGAN)."""
+    return width if size <= 32 else width * min(2**level, 16)
+
+
+class UpBlock(nn.Module):
+    """Normalise, ReLU, double, convolve, twice; beside it a doubled 1×1 convolution."""
+
+    def __init__(self, incoming: int, outgoing: int, num_classes: int):
+        super().__init__()
+        self.norm1, self.norm2 = ConditionalBatchNorm(incoming, num_classes), ConditionalBatchNorm(outgoing, num_classes)
+        self.conv1 = nn.Conv2d(incoming, outgoing, 3, padding=1)
+        self.conv2 = nn.Conv2d(outgoing, outgoing, 3, padding=1)
+        self.skip = nn.Conv2d(incoming, outgoing, 1)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        h = self.conv1(interpolate(relu(self.norm1(x, labels)), scale_factor=2))
+        h = self.conv2(relu(self.norm2(h, labels)))
+        return h + interpolate(self.skip(x), scale_factor=2)  # a 1×1 convolution and doubling commute
+
+
+class DownBlock(nn.Module):
+    """ReLU and convolve, twice, then halve if asked; beside it a 1×1 convolution. The first block sees raw pixels."""
+
+    def __init__(self, incoming: int, outgoing: int, wrap: Wrap, *, halve: bool, first: bool = False):
+        super().__init__()
+        self.halve, self.first = halve, first
+        self.conv1 = wrap(nn.Conv2d(incoming, outgoing, 3, padding=1))
+        self.conv2 = wrap(nn.Conv2d(outgoing, outgoing, 3, padding=1))
+        self.skip = wrap(nn.Conv2d(incoming, outgoing, 1)) if halve or incoming != outgoing else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(x if self.first else relu(x))
+        h = self.conv2(relu(h))
+        if self.halve:
+            return avg_pool2d(h, 2) + self.skip(avg_pool2d(x, 2))  # halving first is cheaper and the same
+        return h + self.skip(x)
+
+
+class ResNetGenerator(nn.Module):
+    """Latents z [N, Z] (and labels [N], by conditional batch norm) to images [N, C, size, size] in [-1, 1]."""
+
+    def __init__(self, z_dim: int, channels: int, size: int, *, width: int = 64, num_classes: int = 0):
+        super().__init__()
+        check_multiple(size)
+        self.start, doublings = start_and_doublings(size)
+        widths = [num_channels(width, level, size) for level in range(doublings, -1, -1)]  # from small to large
+        self.project = nn.Linear(z_dim, widths[0] * self.start**2)
+        self.blocks = nn.ModuleList([UpBlock(a, b, num_classes) for a, b in zip(widths, widths[1:])])
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        orthogonal_(self)
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        h = self.project(z).view(len(z), -1, self.start, self.start)
+        for block in self.blocks:
+            h = block(h, labels)
+        return torch.tanh(self.out(relu(self.norm(h))).float())  # [N, C, size, size]
+
+
+class ResNetCritic(nn.Module):
+    """Images [N, C, size, size] (and labels [N]) to a `Verdict`: blocks that halve down to 8..14 pixels, then two more.
+
+    The features are summed over positions (Miyato et al. 2018, Table 3), scaled by 1/√positions to keep their size.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        *,
+        width: int = 64,
+        normalisation: Normalisation = "spectral",
+        num_classes: int = 0,
+        conditioning: Conditioning = "none",
+    ):
+        super().__init__()
+        check_multiple(size)
+        if normalisation == "batch":
+            raise ValueError(
+                "The resnet critic has no batch normalisation: expected critic_normalisation 'spectral' or 'none'."
+            )
+        wrap = wrap_for(normalisation)
+        self.planes = LabelPlanes(num_classes, size) if conditioning == "concatenation" else None
+        halvings = start_and_doublings(size)[1] - 1
+        widths = [num_channels(width, level, size) for level in range(1, halvings + 1)] or [width]
+        incoming = channels + (self.planes is not None)
+        self.blocks = nn.ModuleList(
+            [DownBlock(incoming, widths[0], wrap, halve=halvings > 0, first=True)]
+            + [DownBlock(a, b, wrap, halve=True) for a, b in zip(widths, widths[1:])]
+            + [DownBlock(widths[-1], widths[-1], wrap, halve=False) for _ in range(2)]
+        )
+        self.head = CriticHead(widths[-1], num_classes, conditioning, wrap)
+        self.positions = (size // 2**halvings) ** 2
+        orthogonal_(self)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Verdict:
+        h = x if self.planes is None or labels is None else self.planes(x, labels)
+        features = []
+        for block in self.blocks:
+            h = block(h)
+            features.append(h)
+        pooled = relu(h).sum(dim=(2, 3)) / math.sqrt(self.positions)  # [N, F]
+        logits, classes = self.head(pooled, labels)
+        return Verdict(logits, tuple(features), classes)

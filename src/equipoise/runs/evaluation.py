@@ -1,0 +1,159 @@
+"""How good the fakes are: every metric against held-out reals, beside what other reals reach in their place."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from equipoise.core.seeding import shuffled
+from equipoise.metrics.distribution import density_coverage, frechet_distance, kernel_distance, precision_recall
+from equipoise.runs.features import FeatureExtractor
+
+FEWEST = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One set of examples measured against the held-out reals; see `equipoise.metrics.distribution` for each."""
+
+    fid: float
+    kid: float
+    kid_std: float
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The scores of the fakes, and the floor: the scores of as many real training examples in their place.
+
+    The floor is what the data reaches itself. Precision and density above it mean that the fakes keep to what is
+    typical of the reals.
+    """
+
+    feature_space: str
+    """The name of the extractor. Scores of different feature spaces cannot be compared."""
+    num_samples: int
+    """How many held-out reals, how many fakes and how many training examples were compared."""
+    fake: Scores
+    floor: Scores
+    class_shares: dict[str, float] | None
+    """The share of the fakes that the classifier gives to each class; None without classes."""
+    real_class_shares: dict[str, float] | None
+    """The same for the held-out reals."""
+    agreement: float | None
+    """The share of the fakes classified as the class that was requested; None where none was requested."""
+    agreement_floor: float | None
+    """The share of held-out reals that the classifier gets right, where it is known."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries, numbers and strings."""
+        return asdict(self)
+
+
+class Row(NamedTuple):
+    """One line of a table of results."""
+
+    name: str
+    value: float
+    floor: float | None
+    better: Literal["lower", "higher"]
+
+
+def evaluate(
+    extractor: FeatureExtractor,
+    real_held_out: Tensor,
+    *,
+    fake: Tensor,
+    real_train: Tensor,
+    requested: Tensor | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure fakes [N, *shape] against held-out reals [M, *shape], with training examples [L, *shape] as the floor.
+
+    Sets of different sizes are cut to the smallest by a draw that `seed` decides, because the scores depend on size.
+    `requested` int64 [N] are the classes that the fakes should show.
+
+    >>> from equipoise.data.toy import ring
+    >>> from equipoise.runs.features import fit_feature_net
+    >>> reals = ring().sample(300, seed=0)
+    >>> extractor = fit_feature_net(ring().source(200), num_steps=20)
+    >>> collapsed = evaluate(extractor, reals[:100], fake=reals[:1].repeat(100, 1), real_train=reals[100:])
+    >>> collapsed.num_samples, collapsed.fake.coverage < collapsed.floor.coverage
+    (100, True)
+    """
+    sets = {"real_held_out": real_held_out, "fake": fake, "real_train": real_train}
+    for name, examples in sets.items():
+        if len(examples) < FEWEST:
+            raise ValueError(f"{name}: {len(examples)} examples were passed, but {FEWEST} are needed. Pass more.")
+        bad = int((~examples.isfinite()).flatten(1).any(1).sum())
+        if bad:
+            raise ValueError(
+                f"{name}: {bad} of {len(examples)} examples hold NaN or infinity, but all values must be finite. "
+                "Evaluate an earlier checkpoint, or leave those examples out."
+            )
+    if requested is not None and (requested.shape != (len(fake),) or not extractor.class_names):
+        raise ValueError(
+            f"requested: class numbers of shape {list(requested.shape)} were passed for {len(fake)} fakes and "
+            f"{len(extractor.class_names)} classes of {extractor.name}, but one of each fake is expected. "
+            "Leave it out where there are no classes."
+        )
+    n = min(map(len, sets.values()))
+    order = {name: shuffled(len(examples), seed, "evaluation", name)[:n] for name, examples in sets.items()}
+    drawn = {name: examples[order[name].to(examples.device)] for name, examples in sets.items()}
+    held_out_features = extractor.features(drawn["real_held_out"])
+    fake_classes, real_classes = extractor.classes(drawn["fake"]), extractor.classes(drawn["real_held_out"])
+    agreement = None
+    if requested is not None and fake_classes is not None:
+        agreement = (fake_classes.argmax(1) == requested.cpu()[order["fake"]]).double().mean().item()
+    return Evaluation(
+        feature_space=extractor.name,
+        num_samples=n,
+        fake=_scores(held_out_features, extractor.features(drawn["fake"]), seed),
+        floor=_scores(held_out_features, extractor.features(drawn["real_train"]), seed),
+        class_shares=_shares(fake_classes, extractor.class_names),
+        real_class_shares=_shares(real_classes, extractor.class_names),
+        agreement=agreement,
+        agreement_floor=None if agreement is None else extractor.accuracy,
+    )
+
+
+def rows(evaluation: Evaluation) -> list[Row]:
+    """The table of an evaluation: FID, KID, precision, recall, density, coverage and, where requested, agreement."""
+    fake, floor = evaluation.fake, evaluation.floor
+    table = [
+        Row("FID", fake.fid, floor.fid, "lower"),
+        Row("KID", fake.kid, floor.kid, "lower"),
+        Row("precision", fake.precision, floor.precision, "higher"),
+        Row("recall", fake.recall, floor.recall, "higher"),
+        Row("density", fake.density, floor.density, "higher"),
+        Row("coverage", fake.coverage, floor.coverage, "higher"),
+    ]
+    if evaluation.agreement is not None:
+        table.append(Row("agreement", evaluation.agreement, evaluation.agreement_floor, "higher"))
+    return table
+
+
+def _scores(real: Tensor, other: Tensor, seed: int) -> Scores:
+    kernel = kernel_distance(real, other, seed=seed)
+    precision, recall = precision_recall(real, other)
+    density, coverage = density_coverage(real, other)
+    return Scores(
+        fid=frechet_distance(real, other),
+        kid=kernel.mean,
+        kid_std=kernel.std,
+        precision=precision,
+        recall=recall,
+        density=density,
+        coverage=coverage,
+    )
+
+
+def _shares(scores: Tensor | None, class_names: tuple[str, ...]) -> dict[str, float] | None:
+    if scores is None:
+        return None
+    shares = torch.bincount(scores.argmax(1), minlength=len(class_names)).double() / len(scores)
+    return dict(zip(class_names, shares.tolist()))

@@ -1,0 +1,37 @@
+"""From a Python file to a recipe: `my_game.py:recipe` names a function that returns one."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from equipoise.core.errors import RecipeError, nearest
+from equipoise.runs.recipe import Recipe
+
+
+def is_python_recipe(origin: str) -> bool:
+    """Whether an origin is a Python file and a function in it, "path/to/file.py:function"."""
+    return ".py:" in origin
+
+
+def python_recipe(origin: str) -> Recipe:
+    """The recipe that a function of a Python file returns. The file is run: use only files that you trust."""
+    file, _, function = origin.rpartition(":")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise RecipeError(f"There is no file {path}: expected FILE.py:FUNCTION, where the function returns a Recipe.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} cannot be loaded as Python.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RecipeError(f"{path} stops with {type(error).__name__}: {error}") from error
+    functions = [n for n, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == path.stem]
+    if function not in functions:
+        raise RecipeError(f"{path} has no function {function!r}. {nearest(function, functions)}")
+    recipe = getattr(module, function)()
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{origin} returned a {type(recipe).__name__}: expected an equipoise.Recipe.")
+    return recipe

@@ -1,0 +1,590 @@
+"""The report of a run: one HTML page that needs nothing else, made from the files in the run's folder."""
+
+import base64
+import io
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from equipoise.core.errors import DataError, DiskError
+from equipoise.runs import journal
+from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, read_label
+from equipoise.version import __version__
+
+_PICTURE_BYTES = 1_000_000  # of all pictures together, so that the page stays below 2 MB
+_MAX_TIMELINE = 6
+_MAX_POINTS = 300  # per curve
+_MAX_EVENTS = 100
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write `report.html` into a run's folder, finished or not, and return its path. What is missing is left out."""
+    run = _load(Path(folder))
+    template = resources.files("equipoise.runs").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = environment.from_string(template).render(
+        title=run.folder.name,
+        version=__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        status=_status(run),
+        tiles=_tiles(run),
+        pictures=_pictures(run),
+        curves=_curves(run),
+        has_marks=any(event.get("kind") in _MARKED for event in run.events),
+        measurements=_measurements(run),
+        events=_events(run),
+        num_events=len(run.events),
+        recipe=run.recipe,
+        environment=run.environment,
+        commands=_commands(run),
+        notices=run.notices,
+        source_type=DIGITAL_SOURCE_TYPE,
+    )
+    return journal.replace_file(page.encode("utf-8", "replace"), run.folder / "report.html")
+
+
+@dataclass
+class _Run:
+    folder: Path
+    signals: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    recipe: str = ""
+    samples: list[Path] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def _load(folder: Path) -> _Run:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder. Expected the folder of a run, as `equipoise train` makes it.")
+    run = _Run(folder.resolve())
+    for name in ("signals", "events"):
+        try:
+            setattr(run, name, journal.read(folder / f"{name}.jsonl"))
+        except (DataError, DiskError) as error:
+            run.notices.append(str(error))
+    for name, kind in (("metrics", list), ("environment", dict)):
+        path = folder / f"{name}.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else kind()
+        except (OSError, ValueError) as error:
+            run.notices.append(f"{path.name} cannot be read: {error}.")
+        else:
+            if isinstance(content, kind):
+                setattr(run, name, content)
+            else:
+                run.notices.append(f"{path.name} is not a JSON {'list' if kind is list else 'object'}.")
+    try:
+        run.recipe = (folder / "recipe.toml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        run.notices.append("There is no recipe.toml.")
+    run.samples = sorted((folder / "samples").glob("step-*.png"))
+    if not run.signals:
+        run.notices.append("No signals were written yet, so there are no curves.")
+    return run
+
+
+# Words and numbers
+
+
+@dataclass
+class _Status:
+    word: str
+    tone: str
+    sentence: str
+
+
+def _status(run: _Run) -> _Status:
+    ends = [event for event in run.events if event.get("kind") in ("started", "resumed", *_ENDINGS)]
+    last = ends[-1] if ends else {}
+    if last.get("kind") in _ENDINGS:
+        word, tone = _ENDINGS[last["kind"]]
+        return _Status(word, tone, str(last.get("message", "")))
+    losses = [moments for name, moments in _signals_of(run, -1).items() if name.startswith("loss/")]
+    if losses and all((moments or {}).get("mean") is None for moments in losses):
+        return _Status("diverged", "bad", "The last losses are not finite.")
+    files = [path for path in map(run.folder.joinpath, ("signals.jsonl", "events.jsonl")) if path.exists()]
+    if not files:
+        return _Status("not started", "calm", "The folder holds no journal yet.")
+    seen = max(path.stat().st_mtime for path in files)
+    if datetime.now().timestamp() - seen < max(900, 5 * _seconds_per_window(run)):
+        return _Status("running", "calm", "This page shows the state at the time below. Write it again for a newer one.")
+    when = datetime.fromtimestamp(seen, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return _Status("stopped", "warn", f"The last sign of life is of {when}, and no ending was written.")
+
+
+_ENDINGS = {"finished": ("finished", "good"), "interrupted": ("interrupted", "warn"), "diverged": ("diverged", "bad")}
+
+
+def _tiles(run: _Run) -> list[tuple[str, str, str]]:
+    """(what, value, remark)."""
+    tiles = []
+    if run.signals:
+        last = run.signals[-1]
+        tiles.append(("Steps", _number(last.get("step")), ""))
+        if last.get("examples") is not None:
+            tiles.append(("Real images seen", _number(last["examples"]), ""))
+        if last.get("seconds") is not None:
+            tiles.append(("Time", _duration(last["seconds"]), ""))
+        speeds = [line["images_per_second"] for line in run.signals if line.get("images_per_second") is not None]
+        if speeds:
+            tiles.append(("Speed", f"{_number(float(np.median(speeds)))}", "images per second (median)"))
+    for features, evaluations in _by_features(run).items():
+        values, floor = evaluations[-1].get("values") or {}, evaluations[-1].get("floor") or {}
+        name = next((name for name in ("fid", "kid", *values) if values.get(name) is not None), None)
+        if name:
+            beside = f"real against real {_number(floor[name])}; " if floor.get(name) is not None else ""
+            tiles.append((_MEASURES.get(name, (name, ""))[0], _number(values[name]), f"{beside}in {features}"))
+    return tiles
+
+
+_MEASURES = {
+    "fid": ("Fréchet distance", "lower"),
+    "kid": ("Kernel distance", "lower"),
+    "precision": ("Precision", "higher"),
+    "recall": ("Recall", "higher"),
+    "density": ("Density", "higher"),
+    "coverage": ("Coverage", "higher"),
+}
+
+
+def _measurements(run: _Run) -> list[dict[str, Any]]:
+    """Per feature space: a table of the last evaluation, with the best one and the floor, and curves if there are more."""
+    spaces = []
+    for features, evaluations in _by_features(run).items():
+        last = evaluations[-1]
+        floor = last.get("floor") or {}
+        rows = []
+        for name, value in (last.get("values") or {}).items():
+            title, better = _MEASURES.get(name, (name, ""))
+            history = [(e["values"][name], e.get("step")) for e in evaluations if (e.get("values") or {}).get(name)]
+            best = (min if better == "lower" else max)(history) if history and better else None
+            rows.append(
+                {
+                    "title": title,
+                    "better": better,
+                    "now": _number(value),
+                    "floor": _number(floor[name]) if floor.get(name) is not None else "",
+                    "best": _number(best[0]) if best else "",
+                    "best_step": _number(best[1]) if best else "",
+                }
+            )
+        shares = {str(name): share or 0.0 for name, share in (last.get("class_shares") or {}).items()}
+        spaces.append(
+            {
+                "features": features,
+                "step": _number(last.get("step")),
+                "num_fake": _number(last.get("num_fake")),
+                "num_real": _number(last.get("num_real")),
+                "rows": rows,
+                "agreement": f"{100 * last['agreement']:.1f} %" if last.get("agreement") is not None else "",
+                "curves": _metric_curves(evaluations),
+                "classes": _class_chart(shares) if shares else None,
+            }
+        )
+    return spaces
+
+
+def _events(run: _Run) -> list[dict[str, str]]:
+    """The newest events, of the saves only the last: there are many and all alike."""
+    saves = [event for event in run.events if event.get("kind") == "saved"]
+    events = [event for event in run.events if event.get("kind") != "saved" or event is saves[-1]]
+    return [
+        {
+            "step": _number(event.get("step")),
+            "time": str(event.get("time", "")).replace("T", " ")[:19],
+            "kind": str(event.get("kind", "")).replace("_", " "),
+            "tone": _EVENT_TONES.get(str(event.get("kind")), "calm"),
+            "message": str(event.get("message", "")),
+        }
+        for event in events[-_MAX_EVENTS:]
+    ]
+
+
+_EVENT_TONES = {
+    "finished": "good",
+    "interrupted": "warn",
+    "skipped_data": "warn",
+    "warning": "warn",
+    "fallback": "warn",
+    "bad_step": "bad",
+    "rollback": "bad",
+    "diverged": "bad",
+}
+
+
+def _commands(run: _Run) -> list[tuple[str, str]]:
+    folder = shlex.quote(str(run.folder))
+    resume = [] if _status(run).word == "finished" else [(f"equipoise resume {folder}", "train on from the last save")]
+    return [
+        *resume,
+        (f"equipoise sample {folder}", "make new pictures with the trained generator"),
+        (f"equipoise report {folder}", "write this page again"),
+        (f"tensorboard --logdir {folder}", "look at all signals, pictures and histograms"),
+    ]
+
+
+def _signals_of(run: _Run, index: int) -> dict[str, Any]:
+    return (run.signals[index].get("signals") or {}) if run.signals else {}
+
+
+def _seconds_per_window(run: _Run) -> float:
+    times = [line["seconds"] for line in run.signals if line.get("seconds") is not None]
+    return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 0.0
+
+
+def _by_features(run: _Run) -> dict[str, list[dict[str, Any]]]:
+    spaces: dict[str, list[dict[str, Any]]] = {}
+    for evaluation in run.metrics:
+        if isinstance(evaluation, dict):
+            spaces.setdefault(str(evaluation.get("features", "unnamed features")), []).append(evaluation)
+    return spaces
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return "–"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes, seconds = int(seconds) // 3600, int(seconds) // 60 % 60, int(seconds) % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+# Pictures
+
+
+def _pictures(run: _Run) -> dict[str, Any]:
+    """The newest grid, the film, and a handful of earlier grids that are evenly spread and fit into the page."""
+    if not run.samples:
+        return {"latest": None, "film": None, "film_left_out": False, "timeline": [], "label": None}
+    latest, earlier = run.samples[-1], run.samples[:-1]
+    room = _PICTURE_BYTES - latest.stat().st_size
+    film = run.folder / "samples" / "formation.webp"
+    has_film = film.exists()
+    shown_film = has_film and film.stat().st_size <= room
+    room -= film.stat().st_size if shown_film else 0
+    chosen: list[Path] = []
+    for number in range(min(_MAX_TIMELINE, len(earlier)), 0, -1):
+        chosen = [earlier[round(index)] for index in np.linspace(0, len(earlier) - 1, number)]
+        if sum(path.stat().st_size for path in chosen) <= room:
+            break
+        chosen = []
+    try:
+        label = read_label(latest)
+    except DataError as error:
+        run.notices.append(str(error))
+        label = None
+    return {
+        "latest": _picture(latest),
+        "film": f"data:image/webp;base64,{base64.b64encode(film.read_bytes()).decode()}" if shown_film else None,
+        "film_left_out": has_film and not shown_film,
+        "timeline": [_picture(path) for path in chosen],
+        "label": label,
+    }
+
+
+def _picture(path: Path) -> dict[str, str]:
+    step = path.stem.removeprefix("step-")
+    return {
+        "source": f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}",
+        "step": f"{int(step):,}" if step.isdecimal() else step,
+    }
+
+
+# Curves
+
+
+@dataclass
+class _Line:
+    label: str
+    steps: np.ndarray
+    values: np.ndarray
+    colour: int
+    spread: np.ndarray | None = None
+    dashed: bool = False
+
+
+@dataclass
+class _Chart:
+    title: str
+    caption: str
+    legend: list[tuple[str, str]]
+    """(label, style): in HTML rather than in the drawing, so that it wraps."""
+    svg: Markup
+
+
+_MARKED = ("bad_step", "rollback", "fallback")
+
+
+def _curves(run: _Run) -> list[_Chart]:
+    if not run.signals:
+        return []
+    steps = np.array([float(line.get("step") or 0) for line in run.signals])
+    names = list(dict.fromkeys(name for line in run.signals for name in line.get("signals") or {}))
+    marks = [float(e.get("step") or 0) for e in run.events if e.get("kind") in _MARKED]
+
+    def line(name: str, label: str, colour: int, *, spread: bool = False) -> _Line:
+        moments = [(entry.get("signals") or {}).get(name) or {} for entry in run.signals]
+        spreads = _array([moment.get("std") for moment in moments]) if spread else None
+        return _Line(label, steps, _array([moment.get("mean") for moment in moments]), colour, spreads)
+
+    charts = []
+    players = list(dict.fromkeys(name.split("/")[1] for name in names if name.count("/") and name[:5] != "watch"))
+    for player in players:
+        terms = [name for name in names if name.startswith(f"loss/{player}/") or name == f"loss/{player}"]
+        if terms:
+            lines = [line(name, name.split("/")[-1], index) for index, name in enumerate(terms)]
+            caption = "Raw values of the loss terms, before their weights."
+            charts.append(_chart(f"Loss of {player}", caption, lines, marks=marks))
+    watched = [name for name in ("watch/real", "watch/fake", "watch/heldout", "watch/held_out") if name in names]
+    if watched:
+        words = {"real": "real", "fake": "made", "heldout": "held-out real", "held_out": "held-out real"}
+        lines = [line(name, words[name[6:]], index, spread=True) for index, name in enumerate(watched)]
+        caption = (
+            "The critic's logits, mean and standard deviation; higher means “real”. Bands that overlap: the game is "
+            "open. Bands far apart: the critic has won, and the generator learns little."
+        )
+        charts.append(_chart("Critic's logits", caption, lines, marks=marks, zero=True))
+    if "watch/accuracy" in names:
+        watched.append("watch/accuracy")
+        caption = "The share of pictures, real and made, that the critic tells right. 0.5 is guessing, 1 is too strong."
+        charts.append(_chart("Critic's accuracy", caption, [line("watch/accuracy", "accuracy", 0)], marks=marks))
+    captions = {
+        "gradient": ("Gradient norms", "The length of each player's gradient, before any clipping."),
+        "update": ("Update sizes", "How far a player moves per update, relative to the size of its weights."),
+        "learning_rate": ("Learning rates", "As applied."),
+    }
+    for kind, (title, caption) in captions.items():
+        lines = [
+            line(name, name.split("/", 1)[1], players.index(name.split("/")[1]))
+            for name in names
+            if name.startswith(f"{kind}/")
+        ]
+        if lines and (kind != "learning_rate" or any(np.nanstd(entry.values) > 0 for entry in lines)):
+            charts.append(_chart(title, caption, lines, marks=marks, exact=kind == "learning_rate"))
+    kinds = [kind for kind in dict.fromkeys(name.split("/")[0] for name in names) if kind not in ("loss", *captions)]
+    for kind in kinds:
+        others = [name for name in names if name.split("/")[0] == kind and name not in watched]
+        for start in range(0, len(others), 6):
+            lines = [line(name, name.split("/", 1)[-1], i) for i, name in enumerate(others[start : start + 6])]
+            title = "Also watched" if kind == "watch" else kind.replace("_", " ").capitalize()
+            charts.append(_chart(title, "", lines, marks=marks))
+    speeds = _array([entry.get("images_per_second") for entry in run.signals])
+    if np.isfinite(speeds).any():
+        speed = _Line("speed", steps, speeds, 0)
+        charts.append(_chart("Speed", "Real images per second.", [speed], marks=marks, from_zero=True))
+    return charts
+
+
+def _metric_curves(evaluations: list[dict[str, Any]]) -> list[_Chart]:
+    if len(evaluations) < 2:
+        return []
+    steps = _array([evaluation.get("step") for evaluation in evaluations])
+    names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.get("values") or {}))
+    shares = [name for name in names if name in ("precision", "recall", "density", "coverage")]
+    charts = []
+    for group in [[name] for name in names if name not in shares] + ([shares] if shares else []):
+        lines = []
+        for index, name in enumerate(group):
+            values = _array([(evaluation.get("values") or {}).get(name) for evaluation in evaluations])
+            label = _MEASURES.get(name, (name, ""))[0]
+            lines.append(_Line(label, steps, values, index))
+            if len(group) == 1:
+                floor = _array([(evaluation.get("floor") or {}).get(name) for evaluation in evaluations])
+                lines.append(_Line("real against real", steps, floor, 1, dashed=True))
+        title = _MEASURES.get(group[0], (group[0], ""))[0] if len(group) == 1 else "Quality and variety"
+        charts.append(_chart(title, "", lines, exact=True))
+    return charts
+
+
+# Colours are placeholders that become variables of the style sheet, so that the curves follow light and dark.
+_SERIES = [f"#0000f{number}" for number in range(1, 7)]
+_LETTERS = 9.5
+_INK, _RULE, _ALARM = "#0000e1", "#0000e2", "#0000e3"
+_VARIABLES = {
+    **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, 1)},
+    _INK: "var(--soft)",
+    _RULE: "var(--rule)",
+    _ALARM: "var(--bad)",
+}
+
+
+def _chart(
+    title: str,
+    caption: str,
+    lines: Sequence[_Line],
+    *,
+    marks: Sequence[float] = (),
+    zero: bool = False,
+    from_zero: bool = False,
+    exact: bool = False,
+) -> _Chart:
+    """Raw values faint, their running mean on top; a logarithmic axis where values span more than it can show."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    figure, axes = _axes()
+    everything = np.concatenate([line.values for line in lines])
+    everything = everything[np.isfinite(everything)]
+    signed = zero or from_zero or not everything.size or everything.min() <= 0
+    for line in lines:
+        steps, values, spread = _thinned(line)
+        colour = _SERIES[line.colour % len(_SERIES)]
+        if exact or len(values) < 8:
+            axes.plot(steps, values, color=colour, ls="--" if line.dashed else "-")
+            if len(values) < 8 and not line.dashed:
+                axes.plot(steps, values, "o", color=colour, ms=3)
+            continue
+        smooth = _smooth(values)
+        if spread is not None:
+            axes.fill_between(steps, smooth - _smooth(spread), smooth + _smooth(spread), color=colour, alpha=0.16, lw=0)
+        axes.plot(steps, values, color=colour, alpha=0.3, lw=0.7)
+        axes.plot(steps, smooth, color=colour)
+    for mark in list(dict.fromkeys(marks))[:50]:
+        axes.axvline(mark, color=_ALARM, lw=0.7, alpha=0.7)
+    if zero:
+        axes.axhline(0, color=_INK, lw=0.7, ls=":")
+    if from_zero:
+        axes.set_ylim(bottom=0)
+    first, last = (min(line.steps[0] for line in lines), max(line.steps[-1] for line in lines))
+    if first > 0 and last / first > 500:
+        axes.set_xscale("log")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    low, high = np.quantile(everything, (0.02, 0.98)) if everything.size else (0.0, 0.0)
+    if not signed and high / low > 30:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 1000 else (1, 3)))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.02)
+    legend = [(line.label, _key(line.colour, dashed=line.dashed)) for line in lines]
+    if len(lines) == 1 and lines[0].label.lower() in title.lower():
+        legend = []
+    summary = "; ".join(f"{line.label} ends at {_number(_last(line.values))}" for line in lines)
+    return _Chart(title, caption, legend, _svg(figure, f"{title} over steps: {summary}."))
+
+
+def _class_chart(shares: dict[str, float]) -> _Chart:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    figure, axes = _axes()
+    names = sorted(shares, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    axes.bar(range(len(names)), [100 * shares[name] for name in names], color=_SERIES[0], width=0.7)
+    axes.axhline(100 / len(names), color=_SERIES[1], lw=1.2, ls="--")
+    axes.set_xticks(range(len(names)), names if len(names) <= 20 else ["" for _ in names])
+    axes.set_ylabel("%")
+    axes.set_xlabel("class")
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    low, high = min(names, key=shares.__getitem__), max(names, key=shares.__getitem__)
+    summary = f"Between {100 * shares[low]:.1f} % (class {low}) and {100 * shares[high]:.1f} % (class {high})."
+    caption = f"{summary} A class near 0 % was forgotten: mode collapse."
+    legend = [("even share", _key(1, dashed=True))]
+    drawing = _svg(figure, f"Shares of {len(names)} classes. {summary}")
+    return _Chart("Classes of the made pictures", caption, legend, drawing)
+
+
+def _key(colour: int, *, dashed: bool) -> str:
+    return f"border-top: 2px {'dashed' if dashed else 'solid'} var(--series-{colour % len(_SERIES) + 1})"
+
+
+def _axes() -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.9, 2.45), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_RULE)
+    axes.tick_params(colors=_INK, length=0, which="both")
+    axes.grid(axis="y", color=_RULE, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.xaxis.label.set_color(_INK)
+    axes.yaxis.label.set_color(_INK)
+    return figure, axes
+
+
+def _svg(figure: Any, description: str) -> Markup:
+    """The figure as an <svg> element that stands in a page: no header, no identity of its own, colours as variables."""
+    import matplotlib
+
+    style = {
+        "svg.fonttype": "none",  # letters stay letters: smaller, selectable, in the font of the page
+        "svg.hashsalt": description,
+        "text.parse_math": False,
+        "font.size": _LETTERS,
+        "lines.linewidth": 1.5,
+        "path.simplify_threshold": 0.3,
+    }
+    stream = io.StringIO()
+    with matplotlib.rc_context(style):
+        for text in figure.findobj(matplotlib.text.Text):
+            text.set_parse_math(False)
+            text.set_fontsize(_LETTERS)
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = stream.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    start, end = drawing.find("<metadata>"), drawing.find("</metadata>")
+    drawing = drawing[:start] + drawing[end + len("</metadata>") :] if 0 <= start < end else drawing
+    for colour, variable in _VARIABLES.items():
+        drawing = drawing.replace(colour, variable)
+    head, body = drawing.split(">", 1)
+    return Markup(head) + Markup(' role="img" aria-label="{}">').format(description) + Markup(body)
+
+
+def _thinned(line: _Line) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """At most so many points: the mean of each stretch."""
+    number = min(_MAX_POINTS, len(line.steps))
+
+    def means(values: np.ndarray) -> np.ndarray:
+        stretches = [part[np.isfinite(part)] for part in np.array_split(values, number)]
+        return np.array([part.mean() if part.size else np.nan for part in stretches])
+
+    return means(line.steps), means(line.values), None if line.spread is None else means(line.spread)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """A running mean that reaches back over about a thirtieth of the curve; gaps stay gaps."""
+    keep = math.exp(-1 / max(len(values) / 30, 1e-9))
+    smooth, total, weight = np.full(len(values), np.nan), 0.0, 0.0
+    for index, value in enumerate(values):
+        if math.isfinite(value):
+            total, weight = keep * total + value, keep * weight + 1
+            smooth[index] = total / weight
+    return smooth
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([math.nan if value is None else float(value) for value in values])
+
+
+def _last(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite[-1]) if finite.size else math.nan
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

@@ -1,0 +1,449 @@
+"""A run: the folder of one training. Everything that it did, is and can go on with is in there."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from equipoise.core.disk import disk_errors, replace_file
+from equipoise.core.errors import CheckpointError, DataError, EquipoiseError, Interrupted, RecipeError
+from equipoise.core.game import Game, LatentGame
+from equipoise.core.seeding import stable_seed
+from equipoise.data.loader import Loader
+from equipoise.data.source import Source, split
+from equipoise.engine.checkpoint import Checkpoints
+from equipoise.engine.trainer import Trainer
+from equipoise.monitor.grids import grid, scatter
+from equipoise.runs import features
+from equipoise.runs.environment import environment
+from equipoise.runs.evaluation import Evaluation, evaluate
+from equipoise.runs.journal import Journal
+from equipoise.runs.loading import is_python_recipe, python_recipe
+from equipoise.runs.lock import locked
+from equipoise.runs.parts import Examples
+from equipoise.runs.provenance import Label, write_animation, write_png
+from equipoise.runs.recipe import (
+    Recipe,
+    differences,
+    from_dict,
+    read_toml,
+    recipe_hash,
+    to_dict,
+    to_toml,
+    with_settings,
+)
+from equipoise.runs.report import write_report
+from equipoise.runs.sampling import interpolation, samples
+from equipoise.runs.view import View
+from equipoise.runs.watcher import Watcher, now
+
+MAX_FRAMES = 40
+"""Of the animation."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, its recipe, and what its game must know of the data."""
+
+    folder: Path
+    recipe: Recipe
+    origin: str
+    examples: Examples
+
+    @property
+    def id(self) -> str:
+        """The name of the folder."""
+        return self.folder.name
+
+    # ---------------------------------------------------------------- making and opening
+
+    @classmethod
+    def create(cls, recipe: Recipe, *, origin: str, folder: Path | None = None) -> "Run":
+        """A new run folder. Raises `RecipeError` if the folder holds anything already, `DataError` for the data."""
+        folder = new_folder(recipe.name) if folder is None else folder.resolve()
+        refuse_used(folder, recipe)
+        source = recipe.data.open()
+        run = cls(folder, recipe, origin, Examples(source.name, source.shape, source.classes))
+        run.build_game()  # a recipe that cannot be built leaves nothing behind
+        with disk_errors("creating the run folder", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            replace_file(folder / "recipe.toml", to_toml(recipe).encode())
+            card = {"origin": origin, "created": now(), "data": {**vars(run.examples)}}
+            replace_file(folder / "run.json", json.dumps(card, indent=1).encode())
+        return run
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Run":
+        """A run folder that exists. Raises `RecipeError` if it is none."""
+        folder = Path(folder).resolve()
+        if not (folder / "run.json").is_file() or not (folder / "recipe.toml").is_file():
+            raise RecipeError(f"{folder} is not a run folder: expected recipe.toml and run.json in it. {known_runs(folder)}")
+        try:
+            card = json.loads((folder / "run.json").read_text("utf-8"))
+            data = card["data"]
+            examples = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecipeError(f"{folder / 'run.json'} is damaged: {error}.") from error
+        like = python_recipe(card["origin"]) if is_python_recipe(card["origin"]) else None
+        return cls(folder, from_dict(read_toml(folder / "recipe.toml"), like=like), card["origin"], examples)
+
+    # ---------------------------------------------------------------- training
+
+    def train(self, *, resume: bool = False, settings: Mapping[str, Any] | None = None, quiet: bool = False) -> "Run":
+        """Train to the end of the recipe, or from the newest checkpoint to the end; then evaluate and report.
+
+        `settings` may change, at a resume, what does not enter the mathematics of the steps already taken.
+        """
+        with locked(self.folder):
+            run = self.with_changes(settings or {})
+            if resume:
+                run.check_checkpoint()
+            source = run.recipe.data.open().to(run.device)
+            return run.play(source, resume=resume, quiet=quiet)
+
+    def play(self, source: Source, *, resume: bool, quiet: bool) -> "Run":
+        """Train, evaluate and report, holding the lock."""
+        parts = self.parts(source)
+        self.check_data(source)
+        view = View(self.id, self.recipe.training.steps, console=silent_console() if quiet else None)
+        with view:
+            watcher = Watcher(
+                self.folder,
+                self.recipe.watching,
+                run_id=self.id,
+                seed=self.recipe.training.seed,
+                train=parts.train,
+                held_out=parts.held_out,
+                labelled=self.recipe.game.needs_labels,
+                view=view,
+            )
+            try:
+                trainer = self.trainer(parts.train, watcher=watcher, source=source)
+                if resume and trainer.resume():
+                    watcher.on_event(trainer.clock, "resumed", f"Going on from step {trainer.clock.step}.")
+                else:
+                    watcher.events.append(event(0, "started", f"Training {self.id} from {self.origin}."))
+                self.write_environment(trainer, source)
+                for complaint in source.skipped:
+                    watcher.events.append(event(trainer.clock.step, "skipped_data", complaint))
+                watcher.begin(trainer)
+                self.fit(trainer, watcher)
+            finally:
+                watcher.close()
+            watcher.on_event(trainer.clock, "finished", f"Trained {trainer.clock.step} steps.")
+            self.write_animation()
+            if self.recipe.judging.at_end:
+                view.event("Evaluating …")
+                try:
+                    self.evaluate(source=source)
+                except DataError as error:  # a set too small to judge by is no reason to lose the run
+                    watcher.on_event(trainer.clock, "warning", f"No evaluation: {error}")
+        write_report(self.folder)
+        return self
+
+    def fit(self, trainer: Trainer, watcher: Watcher) -> None:
+        """Train; whatever ends it early is written down and reported before it goes on its way."""
+        try:
+            trainer.fit()
+        except Interrupted as stop:
+            watcher.on_event(trainer.clock, "interrupted", str(stop))
+            write_report(self.folder)
+            raise
+        except EquipoiseError as error:
+            try:
+                watcher.on_event(trainer.clock, "failed", str(error))
+                write_report(self.folder)
+            finally:
+                raise error
+
+    def trainer(self, train: Source, *, watcher: Watcher | None = None, source: Source | None = None) -> Trainer:
+        """The game at its first step, ready to train. Without a watcher nothing is written."""
+        checkpoints = None
+        if watcher is not None and source is not None:
+            checkpoints = Checkpoints(
+                self.folder / "checkpoints",
+                keep=self.recipe.training.keep,
+                identity={"run": self.id, "recipe": to_dict(self.recipe), "data": source.fingerprint},
+                notice=lambda kind, message: watcher.events.append(event(0, kind, message)) or watcher.view.event(message),
+            )
+        return Trainer(
+            self.build_game(),
+            Loader(train, labels=self.recipe.game.needs_labels, seed=self.recipe.training.seed),
+            players=self.recipe.players,
+            plan=self.recipe.training,
+            checkpoints=checkpoints,
+            observers=[watcher] if watcher else [],
+            device=self.device,
+        )
+
+    def build_game(self) -> Game:
+        """The game with its initial weights, which belong to the recipe's seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(stable_seed(self.recipe.training.seed, "weights"))
+            try:
+                return self.recipe.game.build(self.examples)
+            except ValueError as error:
+                raise error if isinstance(error, EquipoiseError) else RecipeError(str(error)) from error
+
+    def parts(self, source: Source):
+        """Examples to train on, and examples that are never trained on: at most three tenths."""
+        held_out = min(self.recipe.data.held_out, max(len(source) * 3 // 10, 1))
+        return split(source, held_out, seed=0)  # the same for every seed, so that runs can be compared
+
+    @property
+    def device(self) -> torch.device:
+        """The accelerator, if there is one."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    # ---------------------------------------------------------------- refusing what does not fit
+
+    def with_changes(self, settings: Mapping[str, Any]) -> "Run":
+        """This run with settings that may still change, written down. Raises `RecipeError` for any other."""
+        if not settings:
+            return self
+        recipe = with_settings(self.recipe, settings)
+        if lines := differences(recipe, self.recipe):
+            raise RecipeError(
+                f"{self.folder} was trained with another recipe, and these cannot change on the way:\n  "
+                + "\n  ".join(lines)
+                + "\nStart a new run for them."
+            )
+        with disk_errors("writing the recipe", self.folder):
+            replace_file(self.folder / "recipe.toml", to_toml(recipe).encode())
+        return Run(self.folder, recipe, self.origin, self.examples)
+
+    def check_checkpoint(self) -> None:
+        """Raise `CheckpointError` if the newest checkpoint belongs to another recipe, with the difference."""
+        for manifest in self.manifests():
+            like = self.recipe
+            try:
+                theirs = from_dict(manifest["identity"]["recipe"], like=like)
+            except (EquipoiseError, KeyError, TypeError) as error:
+                raise CheckpointError(
+                    f"The checkpoint in {self.folder} belongs to a different recipe, with another kind of game: {error}"
+                ) from error
+            if lines := differences(self.recipe, theirs):
+                raise CheckpointError(
+                    f"The checkpoint in {self.folder} belongs to a different recipe (checkpoint -> recipe.toml):\n  "
+                    + "\n  ".join(lines)
+                    + "\nRestore recipe.toml, or start a new run."
+                )
+            return
+
+    def check_data(self, source: Source) -> None:
+        """Raise `DataError` if the run was trained on other data than the source holds now."""
+        for manifest in self.manifests():
+            if manifest["identity"].get("data") != source.fingerprint:
+                raise DataError(
+                    f"The data has changed since {self.folder} was trained: {source.name} now has {len(source)} examples with "
+                    "other content or labels. Restore the data, or start a new run."
+                )
+            return
+
+    def manifests(self) -> Iterator[dict[str, Any]]:
+        """The readable manifests of this run's checkpoints, newest first."""
+        checkpoints = Checkpoints(self.folder / "checkpoints")
+        for step in reversed(checkpoints.steps()):
+            try:
+                yield checkpoints.manifest(step)
+            except CheckpointError:
+                continue
+
+    # ---------------------------------------------------------------- what a trained run can do
+
+    @contextmanager
+    def trained_game(self) -> Iterator[tuple[Game, int]]:
+        """The game with the averaged weights of the newest sound checkpoint, in eval mode, and that checkpoint's step."""
+        notes: list[str] = []
+        snapshot = Checkpoints(self.folder / "checkpoints", notice=lambda kind, text: notes.append(text)).newest()
+        if snapshot is None:
+            raise CheckpointError(f"{self.folder} holds no checkpoint yet. Train it first: equipoise resume {self.folder}")
+        game = self.build_game()
+        try:
+            game.load_state_dict({**snapshot.tensors["game"], **snapshot.tensors["averaged"]})
+        except (RuntimeError, KeyError) as error:
+            raise CheckpointError(f"The checkpoint in {self.folder} does not fit its recipe: {error}") from error
+        yield game.to(self.device).eval(), int(snapshot.state["step"])
+
+    def sample(
+        self, num: int = 16, *, seed: int = 0, label: int | str | None = None, truncation: float = 1.0
+    ) -> Tensor:
+        """Generated examples, float32 [num, *shape], images in [-1, 1].
+
+        `label` is a class by name or number; without it a conditional run gives all classes in turn. Raises
+        `CheckpointError` before the first checkpoint, `RecipeError` for a class that the run does not know.
+        """
+        with self.trained_game() as (game, _):
+            latent = self.latent(game)
+            labels = None if label is None else torch.full((num,), self.class_number(label))
+            return samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
+
+    def interpolate(self, num_ways: int = 8, num_steps: int = 8, *, seed: int = 0, label: int | str | None = None) -> Tensor:
+        """Generated examples between pairs of latents, [num_ways · num_steps, *shape]."""
+        with self.trained_game() as (game, _):
+            latent = self.latent(game)
+            labels = None if label is None else torch.full((num_ways,), self.class_number(label))
+            return interpolation(latent, num_ways, num_steps, seed=seed, labels=labels, place=self.place)
+
+    def place(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device)
+
+    def latent(self, game: Game) -> LatentGame:
+        """The game, if it makes examples from latents."""
+        if not isinstance(game, LatentGame):
+            raise RecipeError(f"The game of {self.folder} makes no examples from latents alone; it needs input data.")
+        return game
+
+    def class_number(self, label: int | str) -> int:
+        """The number of a class given by name or number."""
+        classes = self.examples.classes
+        if not self.recipe.game.needs_labels:
+            raise RecipeError(f"class {label!r}: {self.id} was trained without labels, so it knows no classes.")
+        if str(label) in classes:
+            return classes.index(str(label))
+        if str(label).isdigit() and int(label) < len(classes):
+            return int(label)
+        raise RecipeError(f"class {label!r} is not known. Classes: {', '.join(classes[:50])}.")
+
+    def write_samples(self, x: Tensor, path: Path, *, seed: int, columns: int | None = None) -> Path:
+        """A labelled PNG of generated examples."""
+        step = next((m["step"] for m in self.manifests()), 0)
+        image = grid(x, columns=columns) if x.ndim == 4 else scatter(x[:, :2], x[:, :2])
+        with disk_errors("writing samples", path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return write_png(image, path, Label(run=self.id, step=int(step), seed=seed))
+
+    def evaluate(self, *, num: int | None = None, seed: int = 0, source: Source | None = None) -> Evaluation:
+        """Measure generated examples against held-out real ones, and real training examples as the floor.
+
+        The result is appended to metrics.json. Raises `DataError` if too few examples were held out.
+        """
+        source = self.recipe.data.open().to(self.device) if source is None else source
+        parts = self.parts(source)
+        count = min(num or self.recipe.judging.num_samples, len(parts.held_out), len(parts.train))
+        extractor = self.extractor(parts.train, parts.held_out)
+        held_out, train = some(parts.held_out, count, seed), some(parts.train, count, seed)
+        with self.trained_game() as (game, step):
+            latent = self.latent(game)
+            labels = held_out[1] if self.recipe.game.needs_labels else None
+            fake = samples(latent, count, seed=stable_seed(seed, "evaluation"), labels=labels, place=self.place)
+        result = evaluate(extractor, held_out[0].cpu(), fake=fake, real_train=train[0].cpu(), requested=labels)
+        path = self.folder / "metrics.json"
+        earlier = json.loads(path.read_text("utf-8")) if path.exists() else []
+        with disk_errors("writing the metrics", self.folder):
+            replace_file(path, json.dumps([*earlier, metrics_entry(step, result)], indent=1).encode())
+        return result
+
+    def extractor(self, train: Source, held_out: Source) -> features.FeatureExtractor:
+        """The feature network that judges this run: fitted once, on the training examples, then kept in features/."""
+        folder = self.folder / "features"
+        if (folder / "extractor.json").exists():
+            return features.load(folder)
+        extractor = features.fit_feature_net(train, held_out=held_out)
+        features.save(extractor, folder)
+        return extractor
+
+    def report(self) -> Path:
+        """Write report.html anew."""
+        return write_report(self.folder)
+
+    def write_animation(self) -> None:
+        """How the samples formed, as one animation from the grids in samples/."""
+        paths = sorted((self.folder / "samples").glob("step-*.png"))
+        if len(paths) < 2:
+            return
+        chosen = sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(MAX_FRAMES, len(paths)))})
+        frames = [Image.open(paths[i], formats=["PNG"]).convert("RGB") for i in chosen]
+        label = Label(run=self.id, step=int(paths[-1].stem.removeprefix("step-")), seed=self.recipe.training.seed)
+        with disk_errors("writing the animation", self.folder):
+            write_animation(frames, self.folder / "samples" / "formation.webp", label)
+
+    def write_environment(self, trainer: Trainer, source: Source) -> None:
+        """What this run runs on, beside its recipe."""
+        facts = environment(self.device) | {
+            "precision": trainer.precision,
+            "recipe_sha256": recipe_hash(self.recipe),
+            "data": source.name,
+            "data_sha256": source.fingerprint,
+            "examples": len(source),
+        }
+        with disk_errors("writing the environment", self.folder):
+            replace_file(self.folder / "environment.json", json.dumps(facts, indent=1).encode())
+
+
+def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
+    """An entry of metrics.json."""
+    return {
+        "step": step,
+        "time": now(),
+        "features": result.feature_space,
+        "num_fake": result.num_samples,
+        "num_real": result.num_samples,
+        "values": vars(result.fake),
+        "floor": vars(result.floor),
+        "class_shares": result.class_shares,
+        "agreement": result.agreement,
+    }
+
+
+def event(step: int, kind: str, message: str) -> dict[str, Any]:
+    """A line of events.jsonl."""
+    return {"step": step, "time": now(), "kind": kind, "message": message}
+
+
+def some(source: Source, num: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """`num` examples drawn without replacement, and their labels."""
+    chosen = torch.randperm(len(source), generator=torch.Generator().manual_seed(stable_seed(seed, "some")))[:num]
+    return source.examples(chosen), source.labels(chosen).cpu() if source.classes else None
+
+
+def new_folder(name: str) -> Path:
+    """A folder under runs/ that is nobody's: two runs of one second get different ones."""
+    stem = Path("runs").resolve() / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for number in range(1, 1000):
+        folder = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+        with disk_errors("creating the run folder", folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+        return folder
+    raise RecipeError(f"There are a thousand folders like {stem}.")
+
+
+def refuse_used(folder: Path, recipe: Recipe) -> None:
+    """Raise `RecipeError` if the folder holds a run or anything else."""
+    if folder.exists() and not folder.is_dir():
+        raise RecipeError(f"{folder} is a file: expected a folder that is new or empty.")
+    if (folder / "run.json").is_file():
+        lines = differences(recipe, Run.open(folder).recipe)
+        what = "with a different recipe (there -> here):\n  " + "\n  ".join(lines) if lines else "with this very recipe"
+        raise RecipeError(
+            f"{folder} already holds a run {what}\nGo on with it by `equipoise resume {folder}`, or choose another folder."
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RecipeError(f"{folder} is not empty and holds no run: expected a folder that is new or empty.")
+
+
+def known_runs(folder: Path) -> str:
+    """The runs near a folder that is none, as a hint."""
+    runs = sorted(path.parent for base in (folder, Path("runs")) for path in base.glob("*/run.json"))
+    return f"Runs here: {', '.join(str(run) for run in runs[-5:])}." if runs else "There are no runs here yet."
+
+
+def silent_console():
+    """A console that prints nothing."""
+    import io
+
+    from rich.console import Console
+
+    return Console(file=io.StringIO())

@@ -1,0 +1,78 @@
+"""Examples from a generator: seeded, of chosen classes, truncated, or on the way between two latents."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from equipoise.core.errors import RecipeError
+from equipoise.core.game import LatentGame
+from equipoise.core.seeding import generator
+
+
+@torch.no_grad()
+def samples(
+    game: LatentGame,
+    num: int,
+    *,
+    seed: int,
+    labels: Tensor | None = None,
+    truncation: float = 1.0,
+    place: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> Tensor:
+    """Examples float32 [num, *shape] on the CPU; a function of its arguments alone.
+
+    A conditional game without `labels` [num] gets every class in turn, equally often. `truncation` below 1 redraws
+    the latents that are further than 2 · truncation from 0 (Brock et al. 2019, Sec. 3.1): less variety, more typical.
+    """
+    z = truncated(torch.randn(num, game.z_dim, generator=generator(seed, "latents")), truncation, seed=seed)
+    if labels is None and game.num_classes:
+        labels = torch.arange(num) * game.num_classes // num
+    return generated(game, z, labels, place)
+
+
+@torch.no_grad()
+def interpolation(
+    game: LatentGame,
+    num_ways: int,
+    num_steps: int,
+    *,
+    seed: int,
+    labels: Tensor | None = None,
+    place: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+) -> Tensor:
+    """Examples on great circles between pairs of latents, [num_ways · num_steps, *shape]: one way after the other."""
+    ends = torch.randn(2, num_ways, 1, game.z_dim, generator=generator(seed, "latents"))
+    share = torch.linspace(0, 1, num_steps)[None, :, None]  # [1, S, 1]
+    cosine = torch.nn.functional.cosine_similarity(ends[0], ends[1], dim=-1).clamp(-1 + 1e-6, 1 - 1e-6)[..., None]
+    angle = torch.acos(cosine)
+    z = (torch.sin((1 - share) * angle) * ends[0] + torch.sin(share * angle) * ends[1]) / torch.sin(angle)
+    if labels is None and game.num_classes:
+        labels = torch.arange(num_ways) % game.num_classes
+    if labels is not None:
+        labels = labels[:num_ways].repeat_interleave(num_steps)
+    return generated(game, z.flatten(0, 1), labels, place)
+
+
+def generated(game: LatentGame, z: Tensor, labels: Tensor | None, place: Callable[[Tensor], Tensor]) -> Tensor:
+    """Examples from latents, 256 at a time, in eval mode; the game's mode is as before afterwards."""
+    training = game.training
+    game.eval()
+    x = [
+        game.generate(place(z[i : i + 256]), None if labels is None else place(labels[i : i + 256])).float().cpu()
+        for i in range(0, len(z), 256)
+    ]
+    game.train(training)
+    return torch.cat(x)
+
+
+def truncated(z: Tensor, truncation: float, *, seed: int) -> Tensor:
+    """Latents with every coordinate redrawn until it lies within ±2 · truncation; unchanged at 1 or more."""
+    if truncation <= 0:
+        raise RecipeError(f"truncation {truncation}: expected a number above 0; 1 changes nothing, 0.5 is strong.")
+    if truncation >= 1:
+        return z
+    draw = generator(seed, "truncation")
+    while (outside := z.abs() > 2 * truncation).any():
+        z = torch.where(outside, torch.randn(z.shape, generator=draw), z)
+    return z

@@ -1,0 +1,166 @@
+"""Watching a run: signals to the journal, the terminal and TensorBoard; sample grids as they form."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.core.disk import disk_errors, replace_file
+from equipoise.core.game import Clock, LatentGame
+from equipoise.core.seeding import stable_seed
+from equipoise.data.source import Source
+from equipoise.engine import trainer as engine
+from equipoise.monitor.grids import grid, scatter
+from equipoise.monitor.record import Record
+from equipoise.runs.board import Board
+from equipoise.runs.journal import Journal
+from equipoise.runs.provenance import Label, png_bytes
+from equipoise.runs.recipe import Watching
+from equipoise.runs.sampling import samples
+from equipoise.runs.view import View
+
+NUM_HELD_OUT = 256
+"""Held-out examples that the critic is asked about while training."""
+
+
+class Watcher:
+    """The observer of one run. It reads and writes; it never changes the game."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Watching,
+        *,
+        run_id: str,
+        seed: int,
+        train: Source,
+        held_out: Source,
+        labelled: bool,
+        view: View,
+    ):
+        self.labelled = labelled
+        self.folder, self.settings, self.run_id, self.seed, self.view = folder, settings, run_id, seed, view
+        self.train, self.held_out = train, held_out
+        self.signals, self.events = Journal(folder / "signals.jsonl"), Journal(folder / "events.jsonl")
+        self.record = Record()
+        self.board: Board | None = None
+        self.started = time.monotonic()
+        self.mark = (self.started, 0)
+
+    def begin(self, trainer: engine.Trainer) -> None:
+        """Look at the game before the first step, or go on where a resumed run stands."""
+        self.trainer = trainer
+        step = trainer.clock.step
+        self.signals.truncate_after(step)
+        if self.settings.tensorboard:
+            self.board = Board(self.folder / "tensorboard", purge_step=step + 1 if step else None)
+        self.mark = (time.monotonic(), trainer.clock.examples)
+        if step == 0:
+            self.picture(0)
+
+    def close(self) -> None:
+        if self.board:
+            self.board.close()
+
+    # ---------------------------------------------------------------- the trainer calls
+
+    def before_update(self, clock: Clock, player: str, parameters: Mapping[str, nn.Parameter]) -> None:
+        if self.board and clock.every(self.settings.histograms_every):
+            self.board.histograms(clock.step, player, {n: (p.detach(), p.grad) for n, p in parameters.items()})
+
+    def after_step(self, clock: Clock, record: engine.Record) -> None:
+        for name, value in record.items():
+            self.record.add(name, value)
+        if "watch/real" in record and "watch/fake" in record:
+            self.record.add("watch/accuracy", right_order(record["watch/real"], record["watch/fake"]))
+        last = clock.step == clock.total
+        if clock.every(self.settings.samples_every) or last:
+            self.ask_held_out()
+            self.picture(clock.step)
+        if clock.every(self.settings.signals_every) or last:
+            self.report_window(clock)
+
+    def on_event(self, clock: Clock, kind: str, message: str) -> None:
+        self.events.append({"step": clock.step, "time": now(), "kind": kind, "message": message})
+        self.view.event(message)
+
+    # ---------------------------------------------------------------- what is looked at
+
+    def report_window(self, clock: Clock) -> None:
+        """Read the moments of this window; one line for the journal, the view and TensorBoard."""
+        signals = {name: {"mean": m.mean, "std": m.std, "count": m.count} for name, m in self.record.read().items()}
+        moment, (since, examples) = time.monotonic(), self.mark
+        line = {
+            "step": clock.step,
+            "examples": clock.examples,
+            "seconds": round(moment - self.started, 3),
+            "images_per_second": round((clock.examples - examples) / max(moment - since, 1e-9), 2),
+            "signals": signals,
+        }
+        self.mark = (moment, clock.examples)
+        self.signals.append(line)
+        self.view.update(line)
+        if self.board:
+            self.board.scalars(clock.step, signals)
+
+    @torch.no_grad()
+    def ask_held_out(self) -> None:
+        """The critic's logits on real data that it never learned from: equal to those on train data while it is healthy."""
+        game = self.trainer.game
+        game.eval()
+        self.record.add("watch/held_out", game.judge(self.trainer.place(self.some_held_out(NUM_HELD_OUT))))
+        game.train()
+
+    def some_held_out(self, num: int) -> Tensor | tuple[Tensor, Tensor]:
+        """The first held-out examples, as the game's data is: with or without labels."""
+        indices = torch.arange(min(num, len(self.held_out)))
+        x = self.held_out.examples(indices)
+        return (x, self.held_out.labels(indices)) if self.labelled else x
+
+    @torch.no_grad()
+    def fixed_samples(self, num: int) -> Tensor:
+        """From the same latents (or held-out inputs) at every step, so that pictures can be compared."""
+        game, place = self.trainer.game, self.trainer.place
+        if isinstance(game, LatentGame):
+            return samples(game, num, seed=stable_seed(self.seed, "fixed latents"), place=place)
+        game.eval()
+        with torch.random.fork_rng():
+            torch.manual_seed(stable_seed(self.seed, "fixed latents"))
+            x = next(iter(game.sample(place(self.some_held_out(num))).values()))
+        game.train()
+        return x.float().cpu()
+
+    def picture(self, step: int) -> None:
+        """Samples from fixed latents with the averaged weights, as a labelled PNG in samples/ and on the board."""
+        num = self.settings.num_samples if len(self.train.shape) == 3 else 1000
+        with self.trainer.averaging.applied():
+            x = self.fixed_samples(num)
+        image = draw(x, self.train)
+        png = png_bytes(image, Label(run=self.run_id, step=step, seed=self.seed))
+        path = self.folder / "samples" / f"step-{step:08d}.png"
+        with disk_errors("writing a sample grid", path.parent, num_bytes=len(png)):
+            path.parent.mkdir(exist_ok=True)
+            replace_file(path, png)
+        if self.board:
+            self.board.picture(step, "samples", png, *image.shape)
+
+
+def draw(x: Tensor, source: Source):
+    """A picture of examples: a grid of images, or points in the plane over the data."""
+    if len(source.shape) == 3:
+        return grid(x)
+    reference = source.examples(torch.arange(min(2000, len(source)))).cpu()
+    return scatter(x[:, :2], reference[:, :2])
+
+
+def right_order(real: Tensor | float, fake: Tensor | float) -> Tensor:
+    """The share of (real, fake) pairs that the critic puts in the right order; 0.5 is a coin toss."""
+    real, fake = torch.as_tensor(real).flatten(), torch.as_tensor(fake).flatten()
+    return (real[: len(fake)] > fake[: len(real)]).float()
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
