@@ -1,6 +1,7 @@
 """Images and vectors from .npy and .npz: types, axes, ranges, keys, labels."""
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -260,7 +261,7 @@ def test_what_is_no_array_is_refused(tmp_path):
         archive.writestr("images", b"hello")
     for name, data in (("a.npy", b""), ("b.npy", b"hello" * 10), ("c.npz", b"hello"), ("d.npy", b"PK\3\4" * 9)):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(DataError, match="cannot be read|not a readable|Python objects"):
+        with pytest.raises(DataError, match=r"cannot be read|not a readable|Python objects"):
             array(tmp_path / name)
     with pytest.raises(DataError, match="not an array"):
         array(tmp_path / "set.npz")
@@ -269,7 +270,11 @@ def test_what_is_no_array_is_refused(tmp_path):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.booleans(), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4), st.integers(0, 10**6))
+@given(
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),
+    st.integers(0, 10**6),
+)
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_files_give_a_source_or_the_typed_error(tmp_path_factory, compressed, changes, cut):
     folder = tmp_path_factory.getbasetemp()
@@ -278,7 +283,5 @@ def test_damaged_files_give_a_source_or_the_typed_error(tmp_path_factory, compre
     for place, value in changes:
         data[place % len(data)] = value
     path.write_bytes(data[: cut % len(data)] if cut % 2 else data)
-    try:
+    with suppress(DataError):
         assert len(array(path)) >= 2
-    except DataError as error:
-        assert str(error)

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -240,7 +241,7 @@ def test_channels_are_one_only_where_all_are_grey(write, modes, channels):
 
 @pytest.mark.parametrize("rules", [{"channels": 2}, {"size": -1}, {"fit": "squash"}])
 def test_rules_are_checked_before_any_file(tmp_path, rules):
-    with pytest.raises(DataError, match="expected|Valid"):
+    with pytest.raises(DataError, match=r"expected|Valid"):
         folder(tmp_path / "nothing", **rules)
 
 
@@ -281,10 +282,11 @@ def test_labels_and_classes_follow_what_could_be_read(write):
 
 
 def test_a_damaged_image_has_no_say_in_size_and_channels(write):
-    tiny = Image.new("RGB", (64, 2), "red")
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 3), np.uint8)
     buffer = io.BytesIO()
-    tiny.save(buffer, "JPEG")
-    source = folder(write({f"{n}.png": png(n) for n in range(120)} | {"bad.jpg": buffer.getvalue()[:-40]}))
+    Image.fromarray(noise).save(buffer, "PNG")
+    files = {f"{number}.png": png(number) for number in range(120)}
+    source = folder(write(files | {"bad.png": buffer.getvalue()[:-90]}))
     assert source.shape == (1, 4, 4)
     assert len(source) == 120
     assert first_bytes(source) == list(range(120))
@@ -307,7 +309,7 @@ def test_an_oversized_file_is_left_unread(tmp_path, monkeypatch):
 # In memory and from disk
 
 
-@pytest.fixture()
+@pytest.fixture
 def photos() -> dict[str, bytes]:
     files = {}
     for number in range(40):
@@ -489,7 +491,11 @@ def test_a_flipped_bit_in_a_member_is_noticed(tmp_path):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5), st.integers(0, 10**6), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5),
+    st.integers(0, 10**6),
+    st.booleans(),
+)
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_archives_give_a_source_or_the_typed_error(tmp_path_factory, changes, cut, truncate):
     sound = io.BytesIO()
@@ -501,10 +507,8 @@ def test_damaged_archives_give_a_source_or_the_typed_error(tmp_path_factory, cha
         data[place % len(data)] = value
     path = tmp_path_factory.getbasetemp() / "damaged.zip"
     path.write_bytes(data[: cut % len(data)] if truncate else data)
-    try:
+    with suppress(DataError):
         assert len(folder(path)) == 2
-    except DataError as error:
-        assert str(error)
 
 
 # Folders
@@ -516,6 +520,20 @@ def test_links_are_followed_and_loops_are_not(tmp_path):
     (root / "c").symlink_to(other, target_is_directory=True)
     (root / "a" / "loop").symlink_to(root, target_is_directory=True)
     assert first_bytes(folder(root)) == [1, 2, 3]
+
+
+def test_a_sub_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):
+    root = write_folder(tmp_path / "set", {"a/1.png": png(1), "a/2.png": png(2), "b/3.png": png(3)})
+    scandir = os.scandir
+
+    def refuse_b(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_b)
+    with pytest.raises(DataError, match=r"b cannot be listed \(Permission denied\)"):
+        folder(root)
 
 
 def test_a_pipe_that_looks_like_an_image_is_not_opened(tmp_path):

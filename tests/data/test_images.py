@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -165,6 +166,7 @@ def test_exif_orientation_is_applied(kind, orientation):
     assert np.abs(pixels[0].astype(int) - upright).max() < 20
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_lose_the_image():
     data = encoded(picture(8, 8), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\xff\xff\xff")
     assert decode(data).shape == (3, 8, 8)
@@ -279,7 +281,7 @@ def test_what_cannot_be_read_says_why(data, words):
 
 @pytest.mark.parametrize("rules", [{"size": 0}, {"channels": 4}, {"fit": "corp"}])
 def test_rules_that_make_no_sense_are_refused(rules):
-    with pytest.raises(DataError, match="expected|Did you mean 'crop'"):
+    with pytest.raises(DataError, match=r"expected|Did you mean 'crop'"):
         decode(encoded(picture(4, 4)), **rules)
 
 
@@ -307,19 +309,16 @@ def test_damaged_bytes_give_pixels_or_the_typed_error(sound, changes, cut, trunc
     for place, value in changes:
         data[place % len(data)] = value
     data = bytes(data[: cut % len(data)] if truncate else data)
-    try:
-        pixels = decode(data, size=8, channels=3, max_pixels=10**6)
-    except ImageError as error:
-        assert str(error)
-    else:
-        assert pixels.shape == (3, 8, 8)
+    with suppress(ImageError):
+        assert decode(data, size=8, channels=3, max_pixels=10**6).shape == (3, 8, 8)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF89a", b"II*\0"]), st.binary(max_size=200))
+@given(
+    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF89a", b"II*\0"]),
+    st.binary(max_size=200),
+)
 @pytest.mark.filterwarnings("ignore")
 def test_random_bytes_give_the_typed_error(magic, rest):
-    try:
+    with suppress(ImageError):
         decode(magic + rest, max_pixels=10**6)
-    except ImageError:
-        pass

@@ -19,7 +19,7 @@ def png(value: int, side: int = 6) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture()
+@pytest.fixture
 def shelf(tmp_path):
     """The same two images in all four forms."""
     (tmp_path / "pictures").mkdir()
@@ -59,7 +59,7 @@ def test_a_missing_path_is_answered_with_its_nearest_neighbour_and_what_is_accep
 
 
 def test_a_missing_parent_is_said(shelf):
-    with pytest.raises(DataError, match="Its folder .* does not exist either"):
+    with pytest.raises(DataError, match=r"Its folder .* does not exist either"):
         open_source(shelf / "nowhere" / "pictures")
 
 

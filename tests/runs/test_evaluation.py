@@ -16,7 +16,7 @@ from equipoise.data.source import Source, Split, split, tensor_source
 from equipoise.data.toy import ring
 from equipoise.metrics.distribution import density_coverage, frechet_distance
 from equipoise.runs.evaluation import Evaluation, evaluate, rows
-from equipoise.runs.features import FeatureExtractor, fit_feature_net, load, save
+from equipoise.runs.features import FeatureExtractor, _shifted, fit_feature_net, load, save
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -108,6 +108,17 @@ def test_without_labels_the_turn_of_an_image_is_learned(parts: Split):
     ones, nines = every(bare)[labels == 1], every(bare)[labels == 9]
     same = frechet_distance(extractor.features(ones[:25]), extractor.features(ones[25:50]))
     assert same < 0.5 * frechet_distance(extractor.features(ones[:25]), extractor.features(nines[:25]))
+
+
+def test_images_are_shifted_by_at_most_an_eighth_of_each_side_while_a_classifier_learns():
+    image = torch.arange(16 * 8).float().reshape(1, 1, 16, 8)
+    shifted = _shifted(image.repeat(200, 2, 1, 1), generator(0, "shift"))
+    rows = shifted[:, 0, :, 4] // 8 - torch.arange(16)  # how far down each pixel of a column was taken from
+    columns = shifted[:, 0, 8] % 8 - torch.arange(8)
+    assert torch.equal(shifted[:, 0], shifted[:, 1])
+    assert set(rows[:, 4].tolist()) == {-2, -1, 0, 1, 2}
+    assert set(columns[:, 4].tolist()) == {-1, 0, 1}
+    assert torch.equal(shifted[0, 0, :, 0], shifted[0, 0, :, 0].sort().values)  # the border repeats, nothing wraps
 
 
 def test_images_that_are_not_square_are_told_apart_by_half_turns():
@@ -235,6 +246,8 @@ def test_collapse_to_one_example_shows_in_recall_coverage_and_classes(judge: Fea
     assert found.fake.coverage < 0.1
     assert found.class_shares is not None
     assert max(found.class_shares.values()) == 1.0
+    assert found.real_class_shares is not None
+    assert max(found.real_class_shares.values()) < 0.15
 
 
 def test_a_missing_class_shows_in_the_shares_and_in_recall(judge: FeatureExtractor, parts: Split):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.core.errors import DataError, DiskError
-from equipoise.runs.journal import Journal, read, replace_file
+from equipoise.runs.journal import Journal, read
 
 
 def test_what_was_appended_is_read(tmp_path: Path):
@@ -82,12 +82,3 @@ def test_a_damaged_line_inside_is_an_error_that_shows_it(tmp_path: Path, line: s
 def test_a_folder_that_vanished_is_a_disk_error(tmp_path: Path):
     with pytest.raises(DiskError, match=r"a\.jsonl"):
         Journal(tmp_path / "gone" / "a.jsonl").append({"step": 1})
-
-
-def test_replacing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = replace_file(b"old", tmp_path / "new" / "file")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("no room")))
-    with pytest.raises(DiskError, match="no room"):
-        replace_file(b"new", path)
-    assert path.read_bytes() == b"old"
-    assert os.listdir(path.parent) == ["file"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from equipoise.core.errors import DataError, DiskError
-from equipoise.runs import journal, provenance
+from equipoise.runs import provenance
 from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, Label, png_bytes, read_label, write_animation, write_png
 from equipoise.version import __version__
 
@@ -144,15 +144,18 @@ def test_an_animation_whose_label_is_dropped_is_an_error(tmp_path: Path, monkeyp
     assert os.listdir(tmp_path) == []
 
 
-def test_a_disk_that_changes_bytes_is_noticed_and_the_old_picture_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_disk_that_changes_bytes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(provenance, "replace_file", lambda path, content: path.write_bytes(content[:-1] + b"x"))
+    with pytest.raises(DiskError, match=r"a\.png"):
+        write_png(COLOUR, tmp_path / "a.png", LABEL)
+
+
+def test_a_write_that_fails_is_a_disk_error_and_the_old_picture_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_png(GREY, tmp_path / "a.png", LABEL)
     before = path.read_bytes()
-    monkeypatch.setattr(journal.Path, "read_bytes", lambda _: b"rotten")
-    with pytest.raises(DiskError, match=r"a\.png"):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(DiskError):
         write_png(COLOUR, path, LABEL)
-    monkeypatch.undo()
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["a.png"]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from equipoise.core.errors import DataError
+from equipoise.runs import report
 from equipoise.runs.journal import Journal
 from equipoise.runs.provenance import Label, read_label, write_animation, write_png
 from equipoise.runs.report import write_report
@@ -56,7 +57,7 @@ def made_up_run(folder: Path, *, num_windows: int = 60) -> Path:
                 "signals": dict.fromkeys(names, moments),
             }
         )
-    values = {"fid": 4.56, "kid": 0.003, "precision": 0.9, "recall": 0.8, "density": 0.95, "coverage": 0.86}
+    values = {"fid": 4.56, "kid": 0.003, "kid_std": 0.0002, "precision": 0.9, "recall": 0.8, "coverage": 0.86}
     evaluation = {"features": "digits classifier", "num_fake": 1797, "num_real": 1796, "values": values}
     evaluation |= {"floor": {**values, "fid": 1.23}, "class_shares": {"0": 0.4, "1": 0.6}, "agreement": 0.77}
     (folder / "metrics.json").write_text(json.dumps([{"step": step, **evaluation} for step in (300, 600)]))
@@ -76,12 +77,12 @@ def page_of(folder: Path) -> tuple[Page, str]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_up_run(tmp_path_factory.mktemp("runs") / "digits-1")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, str]:
+    return page_of(made_up_run(tmp_path_factory.mktemp("runs") / "digits-1"))
 
 
-def test_the_page_loads_nothing_from_outside(run: Path):
-    page, text = page_of(run)
+def test_the_page_loads_nothing_from_outside(whole: tuple[Page, str]):
+    page, text = whole
     assert page.sources
     assert all(source.startswith(("data:image/", "#")) for source in page.sources)
     assert "script" not in page.tags
@@ -91,9 +92,10 @@ def test_the_page_loads_nothing_from_outside(run: Path):
     assert len(text) < 2_000_000
 
 
-def test_the_page_shows_numbers_curves_and_facts(run: Path):
-    page, _ = page_of(run)
+def test_the_page_shows_numbers_curves_and_facts(whole: tuple[Page, str]):
+    page, _ = whole
     for words in (
+        "0.003 ± 0.0002",
         "digits-1",
         "4.56",
         "1.23",
@@ -118,8 +120,8 @@ def test_the_page_shows_numbers_curves_and_facts(run: Path):
     assert page.tags.count("img") == 8  # the newest, the film, six earlier ones
 
 
-def test_every_picture_has_words_and_keeps_its_label(run: Path):
-    page, _ = page_of(run)
+def test_every_picture_has_words_and_keeps_its_label(whole: tuple[Page, str]):
+    page, _ = whole
     assert all(page.alternatives)
     for source in page.sources:
         if source.startswith("data:"):
@@ -128,8 +130,8 @@ def test_every_picture_has_words_and_keeps_its_label(run: Path):
             assert label.run == "digits-1"
 
 
-def test_colours_follow_light_and_dark(run: Path):
-    _, text = page_of(run)
+def test_colours_follow_light_and_dark(whole: tuple[Page, str]):
+    _, text = whole
     assert "prefers-color-scheme: dark" in text
     assert "stroke: var(--series-1)" in text
     assert "#0000f" not in text
@@ -155,14 +157,13 @@ def test_hostile_names_stay_text(tmp_path: Path):
     assert all(source.startswith(("data:image/", "#")) for source in page.sources)
 
 
-@pytest.mark.parametrize(
-    "missing",
-    ["signals.jsonl", "events.jsonl", "metrics.json", "environment.json", "recipe.toml", "samples/formation.webp"],
-)
-def test_a_missing_piece_is_left_out(tmp_path: Path, missing: str):
+def test_missing_pieces_are_left_out(tmp_path: Path):
     folder = made_up_run(tmp_path / "run", num_windows=3)
-    (folder / missing).unlink()
-    assert "run" in page_of(folder)[0].text
+    for missing in ("signals.jsonl", "metrics.json", "events.jsonl", "environment.json", "samples/formation.webp"):
+        (folder / missing).unlink()
+        assert "What it makes" in page_of(folder)[0].text
+    (folder / "recipe.toml").unlink()
+    assert "There is no recipe.toml." in page_of(folder)[0].text
 
 
 def test_an_empty_folder_makes_a_page(tmp_path: Path):
@@ -191,6 +192,23 @@ def test_windows_without_a_single_finite_value_make_no_trouble(tmp_path: Path):
     assert "diverged" in page_of(tmp_path)[0].text
 
 
+def test_what_was_measured_now_and_then_is_a_curve_too(tmp_path: Path):
+    moments = {"mean": 1.5, "std": 0.1, "count": 10}
+    for step in range(1, 200):
+        signals = {"watch/held_out": moments if step % 20 == 0 else None, "watch/real": moments}
+        Journal(tmp_path / "signals.jsonl").append({"step": step, "signals": signals})
+    curves = page_of(tmp_path)[1].count("stroke: var(--series-2); stroke-width: 1.5")
+    assert curves >= 1
+
+
+def test_curves_leave_out_what_a_rollback_took_back(tmp_path: Path):
+    lines = [{"step": step, "signals": {}} for step in (10, 20, 30, 20, 30, 40)]
+    kept = report._without_undone(lines)
+    assert [line["step"] for line in kept] == [10, 20, 30, 40]
+    assert kept[1] is lines[3]
+    assert kept[2] is lines[4]
+
+
 @pytest.mark.parametrize(
     ("kinds", "word"),
     [
@@ -199,6 +217,7 @@ def test_windows_without_a_single_finite_value_make_no_trouble(tmp_path: Path):
         (["started", "interrupted"], "interrupted"),
         (["started", "interrupted", "resumed"], "running"),
         (["started", "rollback", "diverged"], "diverged"),
+        (["started", "failed"], "failed"),
     ],
 )
 def test_the_status_is_told_by_the_last_beginning_or_end(tmp_path: Path, kinds: list[str], word: str):

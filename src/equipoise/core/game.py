@@ -1,7 +1,7 @@
 """The vocabulary of the library: a `Game` between players; one training step of it is a sequence of `Move`s."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,14 +26,15 @@ class Verdict(NamedTuple):
 class Move:
     """One player's turn: the loss terms it minimises, by name, and what the monitor may look at.
 
-    Terms are raw (their weights live in `Game.weights`) and may be per example: the trainer takes the mean.
-    `remember` holds new values for buffers of the game, by name: the trainer averages them over micro-batches and
-    processes and writes them once, with the update.
+    Terms are given by keyword, or as a mapping where their names are data. They are raw (their weights live in
+    `Game.weights`) and may be per example: the trainer takes the mean. `remember` holds new values for buffers of the game, by name: the trainer
+    averages them over micro-batches and writes them once, with the update.
     """
 
     def __init__(
         self,
         player: str,
+        more_terms: Mapping[str, Tensor] | None = None,
         /,
         *,
         watch: Mapping[str, Tensor] | None = None,
@@ -41,9 +42,13 @@ class Move:
         **terms: Tensor,
     ):
         self.player = player
-        self.terms = terms
+        self.terms = {**terms, **(more_terms or {})}
         self.watch = {name: tensor.detach() for name, tensor in (watch or {}).items()}
         self.remember = {name: tensor.detach() for name, tensor in (remember or {}).items()}
+
+
+Moves = Generator[Move, None, None]
+"""What a step is: after each yield, the player who moved has been updated."""
 
 
 @dataclass
@@ -91,7 +96,7 @@ class Game(nn.Module):
         """Which modules each player updates."""
 
     @abstractmethod
-    def step(self, data: Iterator[Any], now: Clock) -> Iterator[Move]:
+    def step(self, data: Iterator[Any], now: Clock) -> Moves:
         """The paper's algorithm: yield one `Move` per update. After each yield, that player has been updated."""
 
     @abstractmethod

@@ -31,9 +31,14 @@ class Files:
 
 def folder_files(path: Path) -> Files:
     """All regular files below a folder. Links are followed, loops are not."""
+
+    def refuse(error: OSError) -> None:
+        # The walk would pass over what it may not list, and a class would be missing without a word.
+        raise DataError(f"{error.filename} cannot be listed ({error.strerror}). Make the folder readable.") from error
+
     names: list[str] = []
     entered: set[str] = set()
-    for root, folders, files in os.walk(path, followlinks=True):
+    for root, folders, files in os.walk(path, followlinks=True, onerror=refuse):
         real = os.path.realpath(root)
         if real in entered:
             folders.clear()

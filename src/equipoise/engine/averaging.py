@@ -1,6 +1,6 @@
 """Exponential moving average of a game's networks, with ramp-up (Karras et al. 2018; Karras et al. 2020)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -25,6 +25,14 @@ class Averaging:
         }
         self.averages = {key: tensor.detach().clone() for key, tensor in self.sources.items()}
 
+    def load(self, averages: Mapping[str, Tensor]) -> None:
+        """Take over saved averages. Raises ValueError unless they are those of the same networks."""
+        if shapes(averages) != shapes(self.averages):
+            names = sorted(name for name, _ in shapes(averages) ^ shapes(self.averages))
+            raise ValueError(f"the averaged weights differ in {', '.join(names[:3])}")
+        for name, value in averages.items():
+            self.averages[name].copy_(value)
+
     @torch.no_grad()
     def update(self, *, num_examples: int, batch: int) -> None:
         """Move the averages towards the networks, after a step on `batch` examples, `num_examples` in all."""
@@ -45,3 +53,8 @@ class Averaging:
         finally:
             for key, tensor in self.sources.items():
                 tensor.data = live[key]
+
+
+def shapes(tensors: Mapping[str, Tensor]) -> set[tuple[str, torch.Size]]:
+    """Names and shapes."""
+    return {(name, tensor.shape) for name, tensor in tensors.items()}

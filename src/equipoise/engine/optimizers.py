@@ -26,16 +26,16 @@ class Optimizer:
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The torch optimiser; the trainer sets its learning rate before every update."""
-        shared = {"lr": 0.0, "weight_decay": self.weight_decay}
+        decay = self.weight_decay
         match self.rule:
             case "adam":
-                return torch.optim.Adam(parameters, betas=self.betas, eps=1e-8, fused=True, **shared)
+                return torch.optim.Adam(parameters, lr=0.0, betas=self.betas, weight_decay=decay, fused=True)
             case "adamw":
-                return torch.optim.AdamW(parameters, betas=self.betas, eps=1e-8, fused=True, **shared)
+                return torch.optim.AdamW(parameters, lr=0.0, betas=self.betas, weight_decay=decay, fused=True)
             case "rmsprop":
-                return torch.optim.RMSprop(parameters, momentum=self.momentum, **shared)
+                return torch.optim.RMSprop(parameters, lr=0.0, momentum=self.momentum, weight_decay=decay)
             case "sgd":
-                return torch.optim.SGD(parameters, momentum=self.momentum, **shared)
+                return torch.optim.SGD(parameters, lr=0.0, momentum=self.momentum, weight_decay=decay)
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> dict[str, Tensor]:
@@ -50,11 +50,21 @@ def state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> dic
 
 
 def load_state_tensors(optimizer: torch.optim.Optimizer, names: Iterable[str], tensors: dict[str, Tensor]) -> None:
-    """The inverse of `state_tensors`. Moments take the memory layout of their parameter, as fused kernels require."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    """The inverse of `state_tensors`. Moments take the memory layout of their parameter, as fused kernels require.
+
+    Raises ValueError unless every parameter has the same moments or none, and each is a number or of its shape.
+    """
+    parameters = dict(zip(names, [p for group in optimizer.param_groups for p in group["params"]], strict=True))
+    expected = moments(optimizer)
+    found = {name: {key.rpartition("/")[2] for key in tensors if key.rpartition("/")[0] == name} for name in parameters}
+    complete = all(keys in (set(), expected) for keys in found.values())
+    if not complete or sum(map(len, found.values())) != len(tensors):
+        raise ValueError(f"the optimiser's moments are not those of {type(optimizer).__name__} for these parameters")
     optimizer.state.clear()
-    for name, parameter in zip(names, parameters, strict=True):
-        for key in [key for key in tensors if key.rpartition("/")[0] == name]:
-            value = tensors[key]
-            like = torch.empty_like(parameter) if value.shape == parameter.shape else torch.empty_like(value)
-            optimizer.state[parameter][key.rpartition("/")[2]] = like.copy_(value)
+    for key, value in tensors.items():
+        name, _, moment = key.rpartition("/")
+        parameter = parameters[name]
+        if value.shape not in (parameter.shape, ()):
+            raise ValueError(f"{key} has shape {tuple(value.shape)}, its parameter {tuple(parameter.shape)}")
+        like = torch.empty_like(parameter) if value.shape == parameter.shape else value.new_empty((), device=parameter.device)
+        optimizer.state[parameter][moment] = like.copy_(value)

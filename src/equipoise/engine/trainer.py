@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.core.errors import CheckpointError, DivergedError, Interrupted, RecipeError, nearest
-from equipoise.core.game import Clock, Game, Move
+from equipoise.core.game import Clock, Game, Move, Moves
 from equipoise.core.schedule import value_at, weight_and_interval
 from equipoise.core.seeding import stable_seed
 from equipoise.engine.averaging import Averaging
@@ -114,8 +114,9 @@ class Trainer:
         device: torch.device | str = "cpu",
     ):
         self.device = torch.device(device)
-        layout = torch.channels_last if plan.channels_last else torch.preserve_format
-        self.game = game.to(self.device).to(memory_format=layout).train()
+        self.game = game.to(self.device).train()
+        if plan.channels_last:
+            self.game.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.data, self.plan, self.checkpoints, self.observers = data, plan, checkpoints, tuple(observers)
         self.micro_batch = plan.batch // plan.accumulate
         self.clock = Clock(
@@ -140,21 +141,21 @@ class Trainer:
         Raises `Interrupted` after saving on SIGTERM or SIGINT, `DivergedError` when rolling back did not help,
         `DiskError` when saving fails.
         """
-        goal = min(until or self.plan.steps, self.plan.steps)
+        goal = self.plan.steps if until is None else min(until, self.plan.steps)
         self.game.train()
         with torch.random.fork_rng(), Interruption() as interruption:
             self.save()
-            while self.clock.step < goal:
+            while self.clock.step < goal and not interruption.signal_number:
                 self.advance()
                 self.recover()
-                if interruption.signal_number:
-                    self.save()
-                    raise Interrupted(
-                        f"Stopped by signal {interruption.signal_number} after step {self.clock.step}; everything is saved.",
-                        signal_number=interruption.signal_number,
-                    )
                 if self.clock.every(self.plan.save_every) or self.clock.step == self.plan.steps:
                     self.save()
+            if interruption.signal_number:
+                self.save()
+                raise Interrupted(
+                    f"Stopped by signal {interruption.signal_number} after step {self.clock.step}; everything is saved.",
+                    signal_number=interruption.signal_number,
+                )
 
     def advance(self) -> None:
         """One step. Every micro-batch plays the same move before the player is updated."""
@@ -181,7 +182,7 @@ class Trainer:
         for observer in self.observers:
             observer.after_step(self.clock, self.record)
 
-    def next_moves(self, games: Sequence[Iterator[Move]]) -> list[Move]:
+    def next_moves(self, games: Sequence[Moves]) -> list[Move]:
         """The next move of every micro-batch, with its gradient accumulated on the mover; empty at the end of the step."""
         moves = []
         for step in games:
@@ -277,9 +278,9 @@ class Trainer:
     # ---------------------------------------------------------------- before the first step
 
     @contextmanager
-    def rehearsal(self, clock: Clock) -> Iterator[Iterator[Move]]:
-        """The moves of one step that is played for nothing: buffers, randomness and the data position stay as they are."""
-        buffers = [buffer.clone() for buffer in self.game.buffers()]
+    def rehearsal(self, clock: Clock) -> Iterator[Moves]:
+        """The moves of one step that is played for nothing: weights, randomness and the data position stay as they are."""
+        before = {name: tensor.clone() for name, tensor in named_tensors(self.game).items()}
         stay, self.clock = self.clock, clock
         with torch.random.fork_rng():
             torch.manual_seed(stable_seed(self.plan.seed, "rehearsal"))
@@ -287,8 +288,8 @@ class Trainer:
                 yield self.game.step(self.stream(), clock)
             finally:
                 self.clock = stay
-                for buffer, value in zip(self.game.buffers(), buffers, strict=False):
-                    buffer.data = value
+                for name, tensor in named_tensors(self.game).items():
+                    tensor.copy_(before.get(name, tensor))
 
     def rehearse(self) -> None:
         """Play a step at the start, in the middle and at the end of training, and compare its terms with the weights.
@@ -352,30 +353,28 @@ class Trainer:
         tensors, state = snapshot.tensors, snapshot.state
         try:
             self.game.load_state_dict(dict(tensors["game"]))
-            averages = self.averaging.averages
-            if averages.keys() != tensors["averaged"].keys():
-                raise KeyError(*(averages.keys() ^ tensors["averaged"].keys()))
-            for name, value in tensors["averaged"].items():
-                averages[name].copy_(value)
+            self.averaging.load(tensors["averaged"])
             for player, seat in self.seats.items():
                 load_state_tensors(seat.optimizer, seat.parameters, dict(tensors[f"optimizer-{player}"]))
-            self.clock.step, self.clock.examples = state["step"], state["examples"]
-            self.rollbacks, self.bad_in_a_row = state["rollbacks"], state["bad_in_a_row"]
-            saved: Precision = state["precision"]
+            self.clock.step, self.clock.examples = int(state["step"]), int(state["examples"])
+            self.rollbacks, self.bad_in_a_row = int(state["rollbacks"]), int(state["bad_in_a_row"])
+            saved = FORMATS[state["precision"]]
             self.precision = saved if self.plan.precision == "auto" else self.plan.precision
-        except (KeyError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"The checkpoint does not fit this game: {error}") from error
 
     def save(self) -> None:
         """Save now, if there is a place to save to. A state with a non-finite weight is never saved."""
         if self.checkpoints is None:
             return
-        if not math.isfinite(total_norm([p.detach() for p in self.game.parameters()]).item()):
+        snapshot = self.snapshot()
+        tensors = [t for part in snapshot.tensors.values() for t in part.values() if t.is_floating_point()]
+        if not math.isfinite(total_norm(tensors).item()):
             self.bad_in_a_row = self.plan.patience
             self.recover()
             return
-        if self.clock.step not in self.checkpoints.steps():
-            self.checkpoints.save(self.clock.step, self.snapshot())
+        if not self.checkpoints.sound(self.clock.step):
+            self.checkpoints.save(self.clock.step, snapshot)
             self.tell("saved", f"Saved step {self.clock.step}.")
 
     def resume(self) -> bool:
@@ -418,6 +417,11 @@ def seat_players(game: Game, players: Mapping[str, Optimizer]) -> dict[str, Seat
             raise RecipeError(f"The player {player!r} has no parameter that can move.")
         seats[player] = Seat(players.get(player, Optimizer()), mine)
     return seats
+
+
+def named_tensors(game: Game) -> dict[str, Tensor]:
+    """All parameters and buffers of a game, without gradient."""
+    return {name: tensor.detach() for name, tensor in [*game.named_parameters(), *game.named_buffers()]}
 
 
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:

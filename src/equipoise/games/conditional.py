@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from equipoise.core.game import Clock, LatentGame, Move
+from equipoise.core.game import Clock, LatentGame, Move, Moves
 from equipoise.core.schedule import Lazy, Scheduled
 from equipoise.objectives import Adversarial, Penalty, classification
 
@@ -44,7 +44,7 @@ class ConditionalGAN(LatentGame):
     def players(self) -> dict[str, list[nn.Module]]:
         return {"D": [self.D], "G": [self.G]}
 
-    def step(self, data: Iterator[tuple[Tensor, Tensor]], now: Clock) -> Iterator[Move]:
+    def step(self, data: Iterator[tuple[Tensor, Tensor]], now: Clock) -> Moves:
         for left in reversed(range(self.critic_steps)):
             x, y = next(data)  # [N, C, H, W], [N]
             with torch.set_grad_enabled(now.reuse and left == 0):
@@ -58,7 +58,7 @@ class ConditionalGAN(LatentGame):
                 for name, penalty in self.penalties.items()
                 if now.due(f"D/{name}")
             }
-            yield Move("D", watch={"real": real.logits, "fake": forged.logits}, **terms)
+            yield Move("D", terms, watch={"real": real.logits, "fake": forged.logits})
 
         if not now.reuse:
             fake = self.G(self.noise(x), y)
@@ -67,7 +67,7 @@ class ConditionalGAN(LatentGame):
         terms = {"adversarial": self.loss.g(real_logits, forged.logits)}
         if forged.classes is not None:
             terms |= {"classes": classification(forged.classes, y)}
-        yield Move("G", **terms)
+        yield Move("G", terms)
 
     def noise(self, x: Tensor) -> Tensor:
         """Standard normal latents z [N, Z] for a batch of N."""
@@ -75,7 +75,7 @@ class ConditionalGAN(LatentGame):
 
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if labels is None:
-            raise ValueError(f"A conditional generator needs labels [N] from 0 to {self.num_classes - 1}; none were given.")
+            raise ValueError(f"A conditional generator needs labels [N] from 0 to {self.num_classes - 1}: none given.")
         return self.G(z, labels)
 
     def sample(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from equipoise.core.game import Clock, LatentGame, Move
+from equipoise.core.game import Clock, LatentGame, Move, Moves
 from equipoise.core.schedule import Lazy, Scheduled
 from equipoise.objectives import Adversarial, Penalty
 
@@ -41,20 +41,21 @@ class GAN(LatentGame):
     def players(self) -> dict[str, list[nn.Module]]:
         return {"D": [self.D], "G": [self.G]}
 
-    def step(self, data: Iterator[Tensor], now: Clock) -> Iterator[Move]:
+    def step(self, data: Iterator[Tensor], now: Clock) -> Moves:
         for left in reversed(range(self.critic_steps)):
             x = next(data)  # [N, ...]
             with torch.set_grad_enabled(now.reuse and left == 0):
                 fake = self.G(self.noise(x))
             real_logits, fake_logits = self.D(x).logits, self.D(fake.detach()).logits  # [N]
+            penalties = {
+                name: penalty(lambda x: self.D(x).logits, x, fake.detach())
+                for name, penalty in self.penalties.items()
+                if now.due(f"D/{name}")
+            }
             yield Move(
                 "D",
+                penalties,
                 adversarial=self.loss.d(real_logits, fake_logits),
-                **{
-                    name: penalty(lambda x: self.D(x).logits, x, fake.detach())
-                    for name, penalty in self.penalties.items()
-                    if now.due(f"D/{name}")
-                },
                 watch={"real": real_logits, "fake": fake_logits},
             )
             if self.clip is not None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations
 
 Conditioning = Literal["none", "projection", "auxiliary", "concatenation"]
 Normalisation = Literal["none", "batch", "spectral"]
@@ -23,7 +23,7 @@ def start_and_doublings(size: int) -> tuple[int, int]:
     >>> start_and_doublings(32), start_and_doublings(28), start_and_doublings(100)
     ((4, 3), (7, 2), (7, 4))
     """
-    doublings = (size // 4).bit_length() - 1
+    doublings = (-(-size // 7) - 1).bit_length()
     return -(-size // 2**doublings), doublings
 
 
@@ -40,8 +40,7 @@ def orthogonal_(network: nn.Module) -> None:
     """Orthogonal initial weights and zero biases of every convolution and linear layer (Brock et al. 2019, App. C)."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            normalised = parametrize.is_parametrized(layer, "weight")
-            nn.init.orthogonal_(layer.parametrizations.weight.original if normalised else layer.weight)
+            nn.init.orthogonal_(dict(layer.named_parameters()).get("parametrizations.weight.original", layer.weight))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

@@ -24,9 +24,10 @@ from equipoise.networks.layers import (
 def check_multiple(size: int) -> None:
     """Raise ValueError unless the size is 4, 5, 6 or 7 times a power of two, from 8 to 256."""
     check_size(size, "resnet")
-    start, doublings = start_and_doublings(size)
-    if start * 2**doublings != size:
-        below, above = (start - 1) * 2**doublings, start * 2**doublings
+    spacing = 2 ** ((size // 4).bit_length() - 1)  # of the sizes that work, near this one
+    if size % spacing:
+        below = size - size % spacing
+        above = below + spacing
         raise ValueError(
             f"The resnet networks cannot make images of {size}×{size} pixels: expected 4, 5, 6 or 7 times a power of "
             f"two. The nearest are {below} and {above}: set data.size to one of them, or use the dcgan networks."

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from equipoise.core.errors import DataError, DiskError
+from equipoise.core.disk import disk_errors, replace_file
+from equipoise.core.errors import DataError
 
 
 class Journal:
@@ -26,21 +27,23 @@ class Journal:
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write one line. A half-written last line, left by a kill, is cut off first. NaN and ±∞ become null."""
         line = json.dumps(_strict(entry), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
-        try:
-            with open(self.path, "a+b") as file:
-                end = file.seek(0, os.SEEK_END)
-                if end and file.seek(end - 1) is not None and file.read(1) != b"\n":
-                    file.seek(0)
-                    file.truncate(file.read().rfind(b"\n") + 1)
-                file.write(line.encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            raise DiskError(f"{self.path} could not be extended: {error}. Is the disk full or read-only?") from error
+        content = line.encode("utf-8", "backslashreplace")
+        with (
+            disk_errors("writing a journal", self.path, num_bytes=len(content)),
+            open(self.path, "a+b") as file,
+        ):
+            end = file.seek(0, os.SEEK_END)
+            if end and file.seek(end - 1) is not None and file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(content)
 
     def truncate_after(self, step: int) -> None:
         """Drop the lines of later steps, all at once: what a run that goes on from `step` will write again."""
         if self.path.exists():
             kept = [line for line in _lines(self.path) if (_entry(line, self.path).get("step") or 0) <= step]
-            replace_file("".join(line + "\n" for line in kept).encode(), self.path)
+            with disk_errors("shortening a journal", self.path):
+                replace_file(self.path, "".join(line + "\n" for line in kept).encode())
 
 
 def read(path: Path | str) -> list[dict[str, Any]]:
@@ -49,30 +52,9 @@ def read(path: Path | str) -> list[dict[str, Any]]:
     return [_entry(line, path) for line in _lines(path)] if path.exists() else []
 
 
-def replace_file(data: bytes, path: Path | str) -> Path:
-    """Put `data` at `path`, whole or not at all, and read back: a reader sees the old file or the new one."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if temporary.read_bytes() != data:
-            raise OSError("what was read back differs from what was written")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DiskError(f"{path} could not be written: {error}. Is the disk full or read-only?") from error
-    return path
-
-
 def _lines(path: Path) -> list[str]:
-    try:
+    with disk_errors("reading a journal", path):
         text = path.read_bytes().decode("utf-8", "replace")
-    except OSError as error:
-        raise DiskError(f"{path} could not be read: {error}.") from error
     return [line for line in text.split("\n")[:-1] if line.strip()]  # what follows the last line end is half a line
 
 

@@ -40,9 +40,7 @@ class Examples:
 
 
 class GameSettings(Part):
-    """The settings of a game; subclass it beside your own game. `kind` names it in recipe files."""
-
-    kind: str
+    """The settings of a game; subclass it beside your own game. Give it a `kind`, its name in recipe files."""
 
     @property
     def needs_labels(self) -> bool:
@@ -55,10 +53,9 @@ class GameSettings(Part):
 
 
 class DataSettings(Part):
-    """Where examples come from; subclass it for a source of your own."""
+    """Where examples come from; subclass it for a source of your own. Give it a `kind`, its name in recipe files."""
 
-    kind: str
-    held_out: int = Field(500, ge=1)
+    held_out: int = Field(default=500, ge=1)
     """Examples that are never trained on; at most three tenths of all."""
 
     @abstractmethod
@@ -95,8 +92,8 @@ def penalties_with_weights(penalties: Penalties) -> dict:
 class NetworkSettings(Part):
     """A generator and a critic of one family."""
 
-    width: int = Field(64, ge=1)
-    critic_width: int | None = Field(None, ge=1)
+    width: int = Field(default=64, ge=1)
+    critic_width: int | None = Field(default=None, ge=1)
     """By default that of the generator."""
     critic_normalisation: Normalisation = "none"
 
@@ -113,8 +110,8 @@ class Mlp(NetworkSettings):
     """Multi-layer perceptrons, for points, vectors and very small images."""
 
     kind: Literal["mlp"] = "mlp"
-    width: int = Field(256, ge=1)
-    num_layers: int = Field(3, ge=1, le=16)
+    width: int = Field(default=256, ge=1)
+    num_layers: int = Field(default=3, ge=1, le=16)
 
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
         return MLPGenerator(z_dim, shape, width=self.width, num_layers=self.num_layers, num_classes=num_classes)
@@ -192,11 +189,11 @@ class Gan(GameSettings):
 
     kind: Literal["gan"] = "gan"
     network: Network = Dcgan()
-    z_dim: int = Field(64, ge=1)
+    z_dim: int = Field(default=64, ge=1)
     loss: LossName = "non-saturating"
     penalties: Penalties = {}
-    critic_steps: int = Field(1, ge=1)
-    clip: float | None = Field(None, gt=0)
+    critic_steps: int = Field(default=1, ge=1)
+    clip: float | None = Field(default=None, gt=0)
 
     def build(self, examples: Examples) -> Game:
         return GAN(
@@ -215,10 +212,10 @@ class Conditional(GameSettings):
 
     kind: Literal["conditional"] = "conditional"
     network: Network = Dcgan()
-    z_dim: int = Field(64, ge=1)
+    z_dim: int = Field(default=64, ge=1)
     loss: LossName = "non-saturating"
     penalties: Penalties = {}
-    critic_steps: int = Field(1, ge=1)
+    critic_steps: int = Field(default=1, ge=1)
     conditioning: Literal["projection", "auxiliary", "concatenation"] = "projection"
     auxiliary: Scheduled = 1.0
     """Weight of the generator's classification loss, with the auxiliary classifier."""
@@ -265,7 +262,7 @@ class Files(DataSettings):
 
     kind: Literal["files"] = "files"
     path: Path
-    size: int | None = Field(None, ge=4, le=4096)
+    size: int | None = Field(default=None, ge=4, le=4096)
     """Pixels per side; by default the smallest side found."""
     channels: Literal[1, 3] | None = None
     part: str | None = None
@@ -281,7 +278,7 @@ class Toy(DataSettings):
 
     kind: Literal["mixture"] = "mixture"
     layout: Literal["ring", "grid"] = "ring"
-    num_examples: int = Field(100_000, ge=100)
+    num_examples: int = Field(default=100_000, ge=100)
     seed: int = 0
 
     def mixture(self) -> Mixture:

@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 from PIL import Image, ImageSequence, PngImagePlugin, UnidentifiedImageError
 
+from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, DiskError
-from equipoise.runs.journal import replace_file
 from equipoise.version import __version__
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -38,7 +38,7 @@ Picture = np.ndarray | Image.Image
 
 def write_png(image: Picture, path: Path | str, label: Label) -> Path:
     """Write a labelled PNG, whole or not at all."""
-    return replace_file(png_bytes(image, label), path)
+    return _write(png_bytes(image, label), Path(path))
 
 
 def png_bytes(image: Picture, label: Label) -> bytes:
@@ -90,7 +90,7 @@ def write_animation(
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as written:
         last = [frame.copy() for frame in ImageSequence.Iterator(written)][-1]
     _expect(_same(last, pictures[-1]), "the last frame of an animation")
-    return replace_file(data, path)
+    return _write(data, Path(path))
 
 
 def read_label(source: Path | str | bytes) -> Label | None:
@@ -189,4 +189,12 @@ def _same(one: Image.Image, other: Image.Image) -> bool:
 
 def _expect(held: bool, what: str) -> None:
     if not held:
-        raise DiskError(f"Writing {what} failed: what was read back differs from what was meant. Nothing was kept.")
+        raise DiskError(f"Writing {what} failed: what was read back differs from what was meant.")
+
+
+def _write(data: bytes, path: Path) -> Path:
+    with disk_errors("writing a picture", path, num_bytes=len(data)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, data)
+        _expect(path.read_bytes() == data, str(path))
+    return path

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdapter, ValidationError
 
 from equipoise.core.errors import RecipeError, nearest
 from equipoise.engine.optimizers import Optimizer
@@ -22,10 +22,10 @@ from equipoise.runs.parts import DATA_KINDS, GAME_KINDS, DataSettings, Digits, G
 class Watching(Part):
     """What a run looks at while it trains, and how often, in steps."""
 
-    signals_every: int = Field(50, ge=1)
-    samples_every: int = Field(250, ge=1)
-    histograms_every: int = Field(500, ge=1)
-    num_samples: int = Field(64, ge=4, le=1024)
+    signals_every: int = Field(default=50, ge=1)
+    samples_every: int = Field(default=250, ge=1)
+    histograms_every: int = Field(default=500, ge=1)
+    num_samples: int = Field(default=64, ge=4, le=1024)
     """Examples in a sample grid."""
     tensorboard: bool = True
 
@@ -34,7 +34,7 @@ class Judging(Part):
     """What the evaluation at the end of a run measures."""
 
     at_end: bool = True
-    num_samples: int = Field(500, ge=20)
+    num_samples: int = Field(default=500, ge=20)
     """Fakes, and as many reals from the held-out set, if it has them."""
 
 
@@ -44,9 +44,9 @@ def by_kind(kinds: Mapping[str, type[Part]]) -> BeforeValidator:
     def choose(value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        kind = value.get("kind")
+        kind = str(value.get("kind"))
         if kind not in kinds:
-            raise ValueError(f"kind {kind!r} is not known. {nearest(str(kind), kinds)}")
+            raise ValueError(f"kind {kind!r} is not known. {nearest(kind, kinds)}")
         return kinds[kind].model_validate(value)
 
     return BeforeValidator(choose)
@@ -55,9 +55,7 @@ def by_kind(kinds: Mapping[str, type[Part]]) -> BeforeValidator:
 class Recipe(Part):
     """Everything that decides what a run does. `Recipe()` trains an unconditional GAN on the digits."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    name: str = Field("recipe", pattern=r"^[\w.-]{1,64}$")
+    name: str = Field(default="recipe", pattern=r"^[\w.-]{1,64}$")
     game: Annotated[SerializeAsAny[GameSettings], by_kind(GAME_KINDS)] = Gan()
     data: Annotated[SerializeAsAny[DataSettings], by_kind(DATA_KINDS)] = Digits()
     training: Plan = Plan()

@@ -16,6 +16,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, DiskError
 from equipoise.runs import journal
 from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, read_label
@@ -50,7 +51,10 @@ def write_report(folder: Path | str) -> Path:
         notices=run.notices,
         source_type=DIGITAL_SOURCE_TYPE,
     )
-    return journal.replace_file(page.encode("utf-8", "replace"), run.folder / "report.html")
+    path = run.folder / "report.html"
+    with disk_errors("writing the report", run.folder, num_bytes=len(page)):
+        replace_file(path, page.encode("utf-8", "replace"))
+    return path
 
 
 @dataclass
@@ -74,6 +78,7 @@ def _load(folder: Path) -> _Run:
             setattr(run, name, journal.read(folder / f"{name}.jsonl"))
         except (DataError, DiskError) as error:
             run.notices.append(str(error))
+    run.signals = _without_undone(run.signals)
     for name, kind in (("metrics", list), ("environment", dict)):
         path = folder / f"{name}.json"
         try:
@@ -93,6 +98,16 @@ def _load(folder: Path) -> _Run:
     if not run.signals:
         run.notices.append("No signals were written yet, so there are no curves.")
     return run
+
+
+def _without_undone(signals: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A rollback takes steps back: a line replaces all earlier lines of its step and of later ones."""
+    kept: list[dict[str, Any]] = []
+    for line in signals:
+        while kept and (kept[-1].get("step") or 0) >= (line.get("step") or 0):
+            kept.pop()
+        kept.append(line)
+    return kept
 
 
 # Words and numbers
@@ -119,12 +134,17 @@ def _status(run: _Run) -> _Status:
         return _Status("not started", "calm", "The folder holds no journal yet.")
     seen = max(path.stat().st_mtime for path in files)
     if datetime.now().timestamp() - seen < max(900, 5 * _seconds_per_window(run)):
-        return _Status("running", "calm", "This page shows the state at the time below. Write it again for a newer one.")
+        return _Status("running", "calm", "The state at the time below. Write the page again for a newer one.")
     when = datetime.fromtimestamp(seen, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return _Status("stopped", "warn", f"The last sign of life is of {when}, and no ending was written.")
 
 
-_ENDINGS = {"finished": ("finished", "good"), "interrupted": ("interrupted", "warn"), "diverged": ("diverged", "bad")}
+_ENDINGS = {
+    "finished": ("finished", "good"),
+    "interrupted": ("interrupted", "warn"),
+    "diverged": ("diverged", "bad"),
+    "failed": ("failed", "bad"),
+}
 
 
 def _tiles(run: _Run) -> list[tuple[str, str, str]]:
@@ -134,7 +154,7 @@ def _tiles(run: _Run) -> list[tuple[str, str, str]]:
         last = run.signals[-1]
         tiles.append(("Steps", _number(last.get("step")), ""))
         if last.get("examples") is not None:
-            tiles.append(("Real images seen", _number(last["examples"]), ""))
+            tiles.append(("Real examples seen", _number(last["examples"]), ""))
         if last.get("seconds") is not None:
             tiles.append(("Time", _duration(last["seconds"]), ""))
         speeds = [line["images_per_second"] for line in run.signals if line.get("images_per_second") is not None]
@@ -160,13 +180,14 @@ _MEASURES = {
 
 
 def _measurements(run: _Run) -> list[dict[str, Any]]:
-    """Per feature space: a table of the last evaluation, with the best one and the floor, and curves if there are more."""
+    """Per feature space: a table of the last evaluation with the best one and the floor; curves if there are more."""
     spaces = []
     for features, evaluations in _by_features(run).items():
         last = evaluations[-1]
         floor = last.get("floor") or {}
         rows = []
-        for name, value in (last.get("values") or {}).items():
+        values = last.get("values") or {}
+        for name in _measures(values):
             title, better = _MEASURES.get(name, (name, ""))
             history = [(e["values"][name], e.get("step")) for e in evaluations if (e.get("values") or {}).get(name)]
             best = (min if better == "lower" else max)(history) if history and better else None
@@ -174,8 +195,8 @@ def _measurements(run: _Run) -> list[dict[str, Any]]:
                 {
                     "title": title,
                     "better": better,
-                    "now": _number(value),
-                    "floor": _number(floor[name]) if floor.get(name) is not None else "",
+                    "now": _with_spread(values, name),
+                    "floor": _with_spread(floor, name) if floor.get(name) is not None else "",
                     "best": _number(best[0]) if best else "",
                     "best_step": _number(best[1]) if best else "",
                 }
@@ -194,6 +215,16 @@ def _measurements(run: _Run) -> list[dict[str, Any]]:
             }
         )
     return spaces
+
+
+def _measures(values: dict[str, Any]) -> list[str]:
+    """Without the spreads: those stand beside what they are the spread of."""
+    return [name for name in values if not (name.endswith("_std") and name.removesuffix("_std") in values)]
+
+
+def _with_spread(values: dict[str, Any], name: str) -> str:
+    spread = values.get(f"{name}_std")
+    return _number(values[name]) + (f" ± {spread:.1g}" if isinstance(spread, float) else "")
 
 
 def _events(run: _Run) -> list[dict[str, str]]:
@@ -221,6 +252,7 @@ _EVENT_TONES = {
     "bad_step": "bad",
     "rollback": "bad",
     "diverged": "bad",
+    "failed": "bad",
 }
 
 
@@ -230,6 +262,7 @@ def _commands(run: _Run) -> list[tuple[str, str]]:
     return [
         *resume,
         (f"equipoise sample {folder}", "make new pictures with the trained generator"),
+        (f"equipoise evaluate {folder}", "measure them again, with other numbers or seeds"),
         (f"equipoise report {folder}", "write this page again"),
         (f"tensorboard --logdir {folder}", "look at all signals, pictures and histograms"),
     ]
@@ -364,7 +397,7 @@ def _curves(run: _Run) -> list[_Chart]:
         charts.append(_chart("Critic's logits", caption, lines, marks=marks, zero=True))
     if "watch/accuracy" in names:
         watched.append("watch/accuracy")
-        caption = "The share of pictures, real and made, that the critic tells right. 0.5 is guessing, 1 is too strong."
+        caption = "How often the critic scores a real picture above a made one. 0.5 is guessing; at 1 it has won."
         charts.append(_chart("Critic's accuracy", caption, [line("watch/accuracy", "accuracy", 0)], marks=marks))
     captions = {
         "gradient": ("Gradient norms", "The length of each player's gradient, before any clipping."),
@@ -397,15 +430,15 @@ def _metric_curves(evaluations: list[dict[str, Any]]) -> list[_Chart]:
     if len(evaluations) < 2:
         return []
     steps = _array([evaluation.get("step") for evaluation in evaluations])
-    names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.get("values") or {}))
+    values = [evaluation.get("values") or {} for evaluation in evaluations]
+    names = list(dict.fromkeys(name for entry in values for name in _measures(entry)))
     shares = [name for name in names if name in ("precision", "recall", "density", "coverage")]
     charts = []
     for group in [[name] for name in names if name not in shares] + ([shares] if shares else []):
         lines = []
         for index, name in enumerate(group):
-            values = _array([(evaluation.get("values") or {}).get(name) for evaluation in evaluations])
             label = _MEASURES.get(name, (name, ""))[0]
-            lines.append(_Line(label, steps, values, index))
+            lines.append(_Line(label, steps, _array([entry.get(name) for entry in values]), index))
             if len(group) == 1:
                 floor = _array([(evaluation.get("floor") or {}).get(name) for evaluation in evaluations])
                 lines.append(_Line("real against real", steps, floor, 1, dashed=True))
@@ -489,7 +522,7 @@ def _class_chart(shares: dict[str, float]) -> _Chart:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure, axes = _axes()
-    names = sorted(shares, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    names = list(shares)
     axes.bar(range(len(names)), [100 * shares[name] for name in names], color=_SERIES[0], width=0.7)
     axes.axhline(100 / len(names), color=_SERIES[1], lw=1.2, ls="--")
     axes.set_xticks(range(len(names)), names if len(names) <= 20 else ["" for _ in names])
@@ -527,8 +560,9 @@ def _axes() -> tuple[Any, Any]:
 def _svg(figure: Any, description: str) -> Markup:
     """The figure as an <svg> element that stands in a page: no header, no identity of its own, colours as variables."""
     import matplotlib
+    from matplotlib.text import Text
 
-    style = {
+    style: dict[Any, Any] = {
         "svg.fonttype": "none",  # letters stay letters: smaller, selectable, in the font of the page
         "svg.hashsalt": description,
         "text.parse_math": False,
@@ -538,7 +572,7 @@ def _svg(figure: Any, description: str) -> Markup:
     }
     stream = io.StringIO()
     with matplotlib.rc_context(style):
-        for text in figure.findobj(matplotlib.text.Text):
+        for text in figure.findobj(Text):
             text.set_parse_math(False)
             text.set_fontsize(_LETTERS)
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -553,24 +587,23 @@ def _svg(figure: Any, description: str) -> Markup:
 
 
 def _thinned(line: _Line) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """At most so many points: the mean of each stretch."""
-    number = min(_MAX_POINTS, len(line.steps))
+    """At most so many points: the means of stretches. Windows in which nothing was measured are no points."""
+    measured = np.isfinite(line.values)
+    number = max(min(_MAX_POINTS, int(measured.sum())), 1)
 
     def means(values: np.ndarray) -> np.ndarray:
-        stretches = [part[np.isfinite(part)] for part in np.array_split(values, number)]
-        return np.array([part.mean() if part.size else np.nan for part in stretches])
+        return np.array([part.mean() for part in np.array_split(values[measured], number) if part.size])
 
-    return means(line.steps), means(line.values), None if line.spread is None else means(line.spread)
+    return means(line.steps), means(line.values), None if line.spread is None else means(np.nan_to_num(line.spread))
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """A running mean that reaches back over about a thirtieth of the curve; gaps stay gaps."""
-    keep = math.exp(-1 / max(len(values) / 30, 1e-9))
-    smooth, total, weight = np.full(len(values), np.nan), 0.0, 0.0
+    """A running mean that reaches back over about a thirtieth of the curve."""
+    keep = math.exp(-30 / max(len(values), 1))
+    smooth, total, weight = np.empty(len(values)), 0.0, 0.0
     for index, value in enumerate(values):
-        if math.isfinite(value):
-            total, weight = keep * total + value, keep * weight + 1
-            smooth[index] = total / weight
+        total, weight = keep * total + value, keep * weight + 1
+        smooth[index] = total / weight
     return smooth
 
 

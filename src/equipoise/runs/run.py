@@ -25,7 +25,6 @@ from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
 from equipoise.runs.environment import environment
 from equipoise.runs.evaluation import Evaluation, evaluate
-from equipoise.runs.journal import Journal
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.lock import locked
 from equipoise.runs.parts import Examples

@@ -120,7 +120,7 @@ class View:
         if balance := self._balance():
             body.add_row("balance", balance)
         if (accuracy := _mean(self._line, "watch/accuracy")) is not None:
-            body.add_row("critic", Text(f"right about {accuracy:.0%} of the pictures"))
+            body.add_row("critic", Text(f"right {accuracy:.0%} of the time"))
         if self._event:
             body.add_row("last", Text(self._event))
         bar = Table.grid(expand=True)
@@ -150,7 +150,7 @@ class View:
             parts.append(f"logits real {_number(real)} fake {_number(fake)}")
         if accuracy is not None:
             parts.append(f"critic right {accuracy:.0%}")
-        return _printable("  ".join(part for part in (*parts, self._speed(), self._left()) if part))
+        return _printable("; ".join(part for part in (*parts, self._speed(), self._left()) if part))
 
     def _speed(self) -> str:
         speed = self._line.get("images_per_second")
@@ -193,5 +193,6 @@ def _number(value: float | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without control codes: names come from users and files."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """One line without control codes: names come from users and files."""
+    line = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)

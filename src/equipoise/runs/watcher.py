@@ -74,7 +74,8 @@ class Watcher:
         for name, value in record.items():
             self.record.add(name, value)
         if "watch/real" in record and "watch/fake" in record:
-            self.record.add("watch/accuracy", right_order(record["watch/real"], record["watch/fake"]))
+            real, fake = torch.as_tensor(record["watch/real"]), torch.as_tensor(record["watch/fake"])
+            self.record.add("watch/accuracy", right_order(real, fake))
         last = clock.step == clock.total
         if clock.every(self.settings.samples_every) or last:
             self.ask_held_out()
@@ -155,9 +156,8 @@ def draw(x: Tensor, source: Source):
     return scatter(x[:, :2], reference[:, :2])
 
 
-def right_order(real: Tensor | float, fake: Tensor | float) -> Tensor:
-    """The share of (real, fake) pairs that the critic puts in the right order; 0.5 is a coin toss."""
-    real, fake = torch.as_tensor(real).flatten(), torch.as_tensor(fake).flatten()
+def right_order(real: Tensor, fake: Tensor) -> Tensor:
+    """For each (real, fake) pair 1 if the critic puts them in the right order, else 0; the mean of a coin is 0.5."""
     return (real[: len(fake)] > fake[: len(real)]).float()
 
 

@@ -1,0 +1,206 @@
+"""Every family of networks: sizes, shapes, ranges, conditioning, precision and determinism."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
+from equipoise.networks.mlp import MLPCritic, MLPGenerator
+from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+
+LABELS = torch.tensor([0, 1, 2])
+RESNET_SIZES = [start * 2**k for k in range(1, 7) for start in (4, 5, 6, 7) if start * 2**k <= 256]
+
+GENERATORS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": lambda size=8, **how: MLPGenerator(5, (1, size, size), width=8, **how),
+    "dcgan": lambda size=8, **how: DCGANGenerator(5, 1, size, width=4, **how),
+    "resnet": lambda size=8, **how: ResNetGenerator(5, 1, size, width=4, **how),
+}
+CRITICS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": lambda size=8, **how: MLPCritic((1, size, size), width=8, **how),
+    "dcgan": lambda size=8, **how: DCGANCritic(1, size, width=4, **how),
+    "resnet": lambda size=8, **how: ResNetCritic(1, size, width=4, **how),
+}
+FAMILIES = list(GENERATORS)
+
+
+def built(make: Callable[..., nn.Module], seed: int = 0, **how: Any) -> Any:
+    torch.manual_seed(seed)
+    return make(**how)
+
+
+def noise(num: int = 3) -> Tensor:
+    return torch.randn(num, 5, generator=torch.Generator().manual_seed(1))
+
+
+def images(size: int = 8, num: int = 3) -> Tensor:
+    return torch.rand(num, 1, size, size, generator=torch.Generator().manual_seed(2)) * 2 - 1
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("size", [*range(8, 41), 48, 63, 64, 65, 100, 127, 128, 129, 250, 255, 256])
+def test_dcgan_makes_and_judges_images_of_any_size(size: int):
+    generator, critic = built(GENERATORS["dcgan"], size=size), built(CRITICS["dcgan"], size=size)
+    with torch.no_grad():
+        x = generator(noise(2))
+        assert x.shape == (2, 1, size, size)
+        assert x.abs().max() <= 1
+        verdict = critic(x)
+    assert verdict.logits.shape == (2,)
+    assert len(verdict.features) == len(critic.downs)
+
+
+@pytest.mark.parametrize("size", RESNET_SIZES)
+def test_resnet_makes_and_judges_images_of_4_to_7_times_a_power_of_two(size: int):
+    generator, critic = built(GENERATORS["resnet"], size=size), built(CRITICS["resnet"], size=size)
+    with torch.no_grad():
+        x = generator(noise(2))
+        assert x.shape == (2, 1, size, size)
+        assert x.abs().max() <= 1
+        assert critic(x).logits.shape == (2,)
+
+
+@pytest.mark.parametrize("size", [size for size in range(8, 257) if size not in RESNET_SIZES])
+def test_resnet_refuses_other_sizes_and_names_the_nearest_ones_that_work(size: int):
+    for make in (ResNetGenerator, ResNetCritic):
+        arguments = (5, 1, size) if make is ResNetGenerator else (1, size)
+        with pytest.raises(ValueError, match=rf"{size}×{size}.*data\.size") as refusal:
+            make(*arguments, width=1)
+        named = re.search(r"nearest are (\d+) and (\d+)", str(refusal.value))
+        assert named is not None
+        below, above = int(named[1]), int(named[2])
+        assert below == max(s for s in RESNET_SIZES if s < size)
+        assert above == min(s for s in RESNET_SIZES if s > size)
+
+
+@pytest.mark.parametrize("size", [1, 4, 7, 257, 512])
+@pytest.mark.parametrize("make", [GENERATORS["dcgan"], CRITICS["dcgan"], GENERATORS["resnet"], CRITICS["resnet"]])
+def test_sizes_below_8_and_above_256_are_refused(make: Callable[..., nn.Module], size: int):
+    with pytest.raises(ValueError, match=f"{size}×{size} pixels: expected a size from 8 to 256"):
+        make(size=size)
+
+
+@pytest.mark.parametrize("shape", [(2,), (7,), (1, 5, 5), (3, 4, 4)])
+def test_mlps_take_vectors_and_images(shape: tuple[int, ...]):
+    generator, critic = MLPGenerator(5, shape, width=8), MLPCritic(shape, width=8)
+    with torch.no_grad():
+        generator.out.weight.mul_(1000)
+        x = generator(noise())
+    assert x.shape == (3, *shape)
+    assert (x.abs().max() <= 1) == (len(shape) == 3)  # images end in tanh, vectors are unbounded
+    assert critic(x).logits.shape == (3,)
+
+
+def test_mlps_of_one_layer_work():
+    generator, critic = MLPGenerator(5, (2,), width=8, num_layers=1), MLPCritic((2,), width=8, num_layers=1)
+    assert critic(generator(noise())).logits.shape == (3,)
+
+
+# Conditioning
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_conditional_generator_makes_another_example_of_another_class(family: str):
+    generator = built(GENERATORS[family], num_classes=3).eval()
+    for name, parameter in generator.named_parameters():
+        if "gain" in name or "bias" in name or "embedding" in name:
+            nn.init.normal_(parameter)
+    z = noise(1).repeat(3, 1)
+    with torch.no_grad():
+        x = generator(z, LABELS)
+        assert torch.equal(x, generator(z, LABELS))
+    assert not torch.allclose(x[0], x[1])
+    assert not torch.allclose(x[1], x[2])
+
+
+@pytest.mark.parametrize("conditioning", ["projection", "concatenation"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_verdict_of_a_conditional_critic_depends_on_the_class(family: str, conditioning):
+    critic = built(CRITICS[family], num_classes=3, conditioning=conditioning).eval()
+    x = images(num=1).repeat(3, 1, 1, 1)
+    logits = critic(x, LABELS).logits
+    assert logits.shape == (3,)
+    assert len(logits.unique()) == 3
+    assert critic(x, LABELS).classes is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_auxiliary_critic_scores_classes_and_its_logits_ignore_the_label(family: str):
+    critic = built(CRITICS[family], num_classes=3, conditioning="auxiliary").eval()
+    verdict = critic(images(), LABELS)
+    assert verdict.classes.shape == (3, 3)
+    assert torch.equal(verdict.logits, critic(images(), LABELS.flip(0)).logits)
+
+
+# Normalisation
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_weight_of_a_spectral_critic_tends_to_norm_one(family: str):
+    critic = built(CRITICS[family], normalisation="spectral", num_classes=3, conditioning="projection")
+    with torch.no_grad():
+        for _ in range(60):
+            critic(images(), LABELS)
+        critic.eval()
+        weights = [m.weight.flatten(1) for m in critic.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Embedding)]
+    assert len(weights) >= 4
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight, ord=2).item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("normalisation", ["none", "batch", "spectral"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_eval_mode_changes_no_buffer(family: str, normalisation):
+    if (family, normalisation) == ("resnet", "batch"):
+        with pytest.raises(ValueError, match="expected critic_normalisation 'spectral' or 'none'"):
+            CRITICS[family](normalisation=normalisation)
+        return
+    networks = nn.ModuleList([GENERATORS[family](), CRITICS[family](normalisation=normalisation)]).eval()
+    before = {name: buffer.clone() for name, buffer in networks.named_buffers()}
+    networks[1](networks[0](noise()))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in networks.named_buffers())
+
+
+# Precision and determinism
+
+
+@pytest.mark.parametrize("conditioning", ["none", "projection", "auxiliary", "concatenation"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_outputs_are_float32_under_autocast(family: str, conditioning):
+    num_classes = 0 if conditioning == "none" else 3
+    generator = built(GENERATORS[family], num_classes=num_classes)
+    critic = built(CRITICS[family], num_classes=num_classes, conditioning=conditioning)
+    labels = LABELS if num_classes else None
+    with torch.autocast("cpu", torch.bfloat16):
+        x = generator(noise(), labels)
+        verdict = critic(x, labels)
+    assert x.dtype == verdict.logits.dtype == torch.float32
+    assert verdict.classes is None or verdict.classes.dtype == torch.float32
+    assert verdict.features[0].dtype == torch.bfloat16  # the inside did run in bfloat16
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_seed_builds_the_same_networks_and_the_same_input_gives_the_same_output(family: str):
+    first = built(GENERATORS[family]).eval(), built(CRITICS[family]).eval()
+    second = built(GENERATORS[family]).eval(), built(CRITICS[family]).eval()
+    other = built(GENERATORS[family], seed=1).eval()
+    x = first[0](noise())
+    assert torch.equal(x, second[0](noise()))
+    assert torch.equal(first[1](x).logits, second[1](x).logits)
+    assert not torch.equal(x, other(noise()))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_parameter_takes_part(family: str):
+    generator = built(GENERATORS[family], num_classes=3)
+    critic = built(CRITICS[family], num_classes=3, conditioning="projection")
+    critic(generator(noise(), LABELS), LABELS).logits.square().sum().backward()
+    idle = [n for n, p in [*generator.named_parameters(), *critic.named_parameters()] if p.grad is None or not p.grad.any()]
+    # Batch normalisation takes away what is the same for all positions and examples, so such gradients may be zero.
+    assert all(name.endswith("bias") for name in idle), idle

@@ -1,0 +1,143 @@
+"""Shared parts: sizes, class conditioning, the critic's head, spectral normalisation, initial weights."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equipoise.networks.layers import (
+    ConditionalBatchNorm,
+    CriticHead,
+    LabelPlanes,
+    crop_to,
+    orthogonal_,
+    start_and_doublings,
+    wrap_for,
+)
+
+
+@pytest.mark.parametrize("size", range(8, 257))
+def test_a_start_of_4_to_7_pixels_doubles_to_at_least_the_size_and_not_much_more(size: int):
+    start, doublings = start_and_doublings(size)
+    assert 4 <= start <= 7
+    assert start * 2**doublings - size in range(2**doublings)
+
+
+def test_conditional_batch_norm_is_the_gain_and_bias_of_the_class_after_batch_norm():
+    torch.manual_seed(0)
+    norm = ConditionalBatchNorm(3, num_classes=4)
+    nn.init.normal_(norm.gain.weight)
+    nn.init.normal_(norm.bias.weight)
+    x, labels = torch.randn(6, 3, 5, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 1, 0])
+    mean = x.mean((0, 2, 3), keepdim=True)
+    var = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
+    gain, bias = norm.gain.weight.double()[labels], norm.bias.weight.double()[labels]
+    expected = gain[:, :, None, None] * (x - mean) / (var + 1e-5).sqrt() + bias[:, :, None, None]
+    torch.testing.assert_close(norm(x.float(), labels), expected.float(), atol=1e-5, rtol=1e-5)
+
+
+def test_conditional_batch_norm_starts_as_plain_batch_norm():
+    x, labels = torch.randn(6, 3, 4, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    torch.testing.assert_close(ConditionalBatchNorm(3, num_classes=3)(x, labels), nn.BatchNorm2d(3)(x))
+    torch.testing.assert_close(ConditionalBatchNorm(3)(x), nn.BatchNorm2d(3)(x))
+
+
+def test_the_projection_head_adds_the_inner_product_with_the_class():
+    head = CriticHead(5, 3, "projection", wrap_for("none"))
+    h, labels = torch.randn(4, 5), torch.tensor([2, 0, 1, 2])
+    embedding, linear = head.embedding.weight, head.logit
+    expected = [
+        float(sum(a * b for a, b in zip(embedding[y], row)) + sum(a * b for a, b in zip(linear.weight[0], row)) + linear.bias[0])
+        for row, y in zip(h, labels)
+    ]
+    logits, classes = head(h, labels)
+    assert logits.tolist() == pytest.approx(expected, abs=1e-5)
+    assert classes is None
+
+
+def test_the_auxiliary_head_scores_every_class_and_leaves_the_logit_alone():
+    head = CriticHead(5, 3, "auxiliary", wrap_for("none"))
+    h = torch.randn(4, 5)
+    logits, classes = head(h, None)
+    torch.testing.assert_close(logits, head.logit(h)[:, 0])
+    torch.testing.assert_close(classes, h @ head.classes.weight.T + head.classes.bias)
+
+
+@pytest.mark.parametrize("by", ["none", "projection", "auxiliary", "concatenation"])
+def test_a_head_answers_in_float32_under_autocast(by):
+    head = CriticHead(8, 3, by, wrap_for("none"))
+    h, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, 0])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, classes = head(h.bfloat16(), labels)
+    expected, _ = head(h.bfloat16().float(), labels)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, expected)
+    assert classes is None or classes.dtype == torch.float32
+
+
+def test_label_planes_are_one_more_channel_that_belongs_to_the_class():
+    planes = LabelPlanes(3, 4)
+    x = torch.randn(3, 2, 4, 4)
+    y = planes(x, torch.tensor([1, 1, 2]))
+    assert torch.equal(y[:, :2], x)
+    assert torch.equal(y[0, 2], y[1, 2])
+    assert torch.equal(y[0, 2].flatten(), planes.planes.weight[1])
+    assert not torch.equal(y[0, 2], y[2, 2])
+
+
+@pytest.mark.parametrize(("have", "want", "first"), [(8, 8, 0), (8, 6, 1), (9, 6, 1), (112, 100, 6)])
+def test_cropping_keeps_the_middle(have: int, want: int, first: int):
+    x = torch.arange(have)[None, None, None].expand(1, 1, have, have)
+    assert crop_to(x, want)[0, 0, 0].tolist() == list(range(first, first + want))
+    assert crop_to(x, want).shape == (1, 1, want, want)
+
+
+# Spectral normalisation
+
+
+def spectral_layers() -> list[tuple[nn.Module, Tensor]]:
+    wrap = wrap_for("spectral")
+    torch.manual_seed(0)
+    return [
+        (wrap(nn.Linear(12, 7)), torch.randn(3, 12)),
+        (wrap(nn.Conv2d(3, 8, 4, 2, 1)), torch.randn(2, 3, 8, 8)),
+        (wrap(nn.Embedding(5, 9)), torch.tensor([0, 3])),
+    ]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_largest_singular_value_tends_to_one(number: int):
+    layer, x = spectral_layers()[number]
+    with torch.no_grad():
+        layer.parametrizations.weight.original.mul_(40)
+    for _ in range(60):
+        layer(x)
+    assert torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2).item() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_spectral_normalisation_changes_no_buffer_in_eval_mode(number: int):
+    layer, x = spectral_layers()[number]
+    before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    assert before
+    layer.eval()
+    layer(x)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())
+    layer.train()
+    layer(x)
+    assert not all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())
+
+
+# Initial weights
+
+
+@pytest.mark.parametrize("normalisation", ["none", "spectral"])
+def test_orthogonal_weights_have_orthonormal_rows_or_columns(normalisation):
+    wrap = wrap_for(normalisation)
+    network = nn.Sequential(wrap(nn.Linear(12, 7)), wrap(nn.Conv2d(2, 30, 3)), wrap(nn.Conv2d(4, 5, 1)))
+    orthogonal_(network)
+    for layer in network:
+        w = (layer.parametrizations.weight.original if normalisation == "spectral" else layer.weight).detach().flatten(1)
+        gram = w @ w.T if len(w) <= w.shape[1] else w.T @ w
+        torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
+        torch.testing.assert_close(layer.weight.detach().flatten(1).svd().S.max(), torch.tensor(1.0), atol=1e-4, rtol=0)
+        assert not layer.bias.any()
