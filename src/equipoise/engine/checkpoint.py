@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from equipoise.core.disk import disk_errors, remove_folder, sync_folder, write_file
@@ -51,7 +53,7 @@ class Checkpoints:
     def save(self, step: int, snapshot: Snapshot) -> Path:
         """Write one checkpoint and retire old ones. Raises `DiskError`; what was saved before stays."""
         files = {
-            f"{group}.safetensors": safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in part.items()})
+            f"{group}.safetensors": safetensors.torch.save({k: stored(v) for k, v in part.items()})
             for group, part in snapshot.tensors.items()
         }
         files["state.json"] = json.dumps(snapshot.state, allow_nan=False, indent=1).encode()
@@ -135,41 +137,53 @@ class Checkpoints:
         path = self.path(step)
         manifest = self.manifest(step)
         tensors, state = {}, {}
+        if "state.json" not in manifest["files"]:
+            raise CheckpointError(f"Checkpoint {path} is damaged: its manifest names no state.json.")
         for name, expected in manifest["files"].items():
             if "/" in name or "\\" in name or name.startswith("."):
                 raise CheckpointError(f"Checkpoint {path} names the file {name!r}, which is outside of it.")
             try:
                 content = (path / name).read_bytes()
-            except OSError as error:
-                raise CheckpointError(f"Checkpoint {path} cannot be read: {name}: {error.strerror}.") from error
+            except (OSError, ValueError) as error:  # ValueError: no name that a file could have
+                raise CheckpointError(f"Checkpoint {path} cannot be read: {name!r}: {error}.") from error
             if len(content) != expected["bytes"]:
                 raise CheckpointError(
                     f"Checkpoint {path} is damaged: {name} has {len(content)} bytes, {expected['bytes']} were written."
                 )
             if hashlib.sha256(content).hexdigest() != expected["sha256"]:
-                raise CheckpointError(f"Checkpoint {path} is damaged: the content of {name} has changed since it was saved.")
-            if name.endswith(".safetensors"):
-                tensors[name.removesuffix(".safetensors")] = safetensors.torch.load(content)
-            else:
-                state = json.loads(content)
+                raise CheckpointError(f"Checkpoint {path} is damaged: {name} has changed since it was saved.")
+            try:
+                if name.endswith(".safetensors"):
+                    tensors[name.removesuffix(".safetensors")] = safetensors.torch.load(content)
+                else:
+                    state = dict(json.loads(content))
+            except (ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
+                raise CheckpointError(f"Checkpoint {path} is damaged: {name} cannot be understood: {error}.") from error
         return Snapshot(tensors, state)
 
     def manifest(self, step: int) -> dict[str, Any]:
-        """The manifest of one checkpoint. Raises `CheckpointError` if it is missing, unreadable or of another schema."""
+        """The manifest of one checkpoint. Raises `CheckpointError` if it is missing, damaged or of another schema."""
         path = self.path(step)
         try:
             manifest = json.loads((path / "manifest.json").read_bytes())
-            schema, files = manifest["schema"], manifest["files"]
-            sound = all(isinstance(f["bytes"], int) and isinstance(f["sha256"], str) for f in files.values())
+            schema = manifest["schema"]
+            files = manifest["files"].items() if schema == SCHEMA else ()
+            files = {name: {"bytes": int(file["bytes"]), "sha256": str(file["sha256"])} for name, file in files}
         except OSError as error:
             raise CheckpointError(f"Checkpoint {path} has no readable manifest: {error.strerror}.") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise CheckpointError(f"Checkpoint {path} is damaged: its manifest cannot be understood.") from error
-        if schema != SCHEMA or not sound:
+        if schema != SCHEMA:
             raise CheckpointError(
-                f"Checkpoint {path} has format {schema!r}; this version reads format {SCHEMA}. Use the version that wrote it."
+                f"Checkpoint {path} has format {schema!r}; this version reads format {SCHEMA}. "
+                "Use the version that wrote it."
             )
-        return manifest
+        return {**manifest, "files": files}
+
+
+def stored(tensor: Tensor) -> Tensor:
+    """A copy as safetensors keeps it: on the CPU, contiguous, sharing memory with no other (as tied weights do)."""
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def discard(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.core.game import Game
+from equipoise.core.game import Game, Move
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan, Trainer
 
@@ -28,6 +28,8 @@ def check_game(
 ) -> None:
     """Play a game in all the ways that the engine will, and raise AssertionError for the first promise it breaks.
 
+    What the trainer itself refuses, such as a weight without a term, is a `RecipeError`.
+
     `game` builds it anew, `data(position, size)` is a batch of real data. Checked: the source of `step` (no backward,
     no optimiser, no `.item()`, no `yield` inside `with`); the weights match terms; each move changes only its player;
     all terms are finite; a move of a critic that watches anything watches `real` and `fake`; resuming is exact;
@@ -35,13 +37,14 @@ def check_game(
     logits and changes nothing in eval mode.
     """
     check_source(game)
-    trainer = seated(game, data, batch=batch, steps=steps)
-    check_moves(trainer)
-    check_samples(trainer, batch=batch, sample_range=sample_range)
-    check_judge(trainer, batch=batch)
-    check_resume(game, data, batch=batch, steps=steps)
-    if batch % 2 == 0:
-        seated(game, data, batch=batch, steps=steps, accumulate=2).fit()
+    with torch.random.fork_rng():
+        trainer = seated(game, data, batch=batch, steps=steps)
+        check_moves(trainer)
+        check_samples(trainer, batch=batch, sample_range=sample_range)
+        check_judge(trainer, batch=batch)
+        check_resume(game, data, batch=batch, steps=steps)
+        if batch % 2 == 0:
+            seated(game, data, batch=batch, steps=steps, accumulate=2).fit()
 
 
 def seated(game: Callable[[], Game], data: Callable, *, batch: int, steps: int, accumulate: int = 1) -> Trainer:
@@ -50,7 +53,13 @@ def seated(game: Callable[[], Game], data: Callable, *, batch: int, steps: int, 
         torch.manual_seed(0)
         built = game()
     plan = Plan(
-        steps=steps, batch=batch, accumulate=accumulate, precision="fp32", channels_last=False, measure_every=1, save_every=steps
+        steps=steps,
+        batch=batch,
+        accumulate=accumulate,
+        precision="fp32",
+        channels_last=False,
+        measure_every=1,
+        save_every=steps,
     )
     return Trainer(built, data, players=dict.fromkeys(built.players, Optimizer(learning_rate=1e-3)), plan=plan)
 
@@ -81,7 +90,7 @@ def check_moves(trainer: Trainer) -> None:
         clock = replace(trainer.clock, step=step)
         torch.manual_seed(step)
         players = set()
-        for move in game.step(trainer.stream(), clock):
+        for move in watched_moves(trainer, game.step(trainer.stream(), clock)):
             players.add(move.player)
             for name, term in move.terms.items():
                 assert torch.isfinite(term).all(), f"The term {move.player}/{name} is not finite at step {step}."
@@ -93,15 +102,30 @@ def check_moves(trainer: Trainer) -> None:
             assert moved.pop(move.player), f"The move of {move.player} gives its parameters no gradient."
             touched = [player for player, yes in moved.items() if yes]
             assert not touched, f"The move of {move.player} touches the parameters of {touched}."
-            others = [name for name, p in game.named_parameters() if p.grad is not None and not owned(trainer, move.player, name)]
+            mine = trainer.seats[move.player].parameters
+            others = [name for name, p in game.named_parameters() if p.grad is not None and name not in mine]
             assert not others, f"The move of {move.player} leaves gradients on {others[:3]}, which it does not own."
             for seat in trainer.seats.values():
                 seat.optimizer.zero_grad(set_to_none=True)
         assert players, f"Step {step} makes no move."
 
 
-def owned(trainer: Trainer, player: str, name: str) -> bool:
-    return name in trainer.seats[player].parameters
+def watched_moves(trainer: Trainer, step: Iterator[Move]) -> Iterator[Move]:
+    """The moves of a step whose own code may change, after a move, the mover's parameters, and nobody else's."""
+    mover = "nobody"
+    while True:
+        before = {name: p.detach().clone() for seat in trainer.seats.values() for name, p in seat.parameters.items()}
+        move = next(step, None)
+        for player, seat in trainer.seats.items():
+            changed = [name for name, p in seat.parameters.items() if not same(p.detach(), before[name])]
+            assert player == mover or not changed, (
+                f"The step itself changes {changed[:3]} of {player} after the move of {mover}: "
+                f"yield a move of {player} instead."
+            )
+        if move is None:
+            return
+        mover = move.player
+        yield move
 
 
 def check_samples(trainer: Trainer, *, batch: int, sample_range: tuple[float, float] | None) -> None:
@@ -116,7 +140,7 @@ def check_samples(trainer: Trainer, *, batch: int, sample_range: tuple[float, fl
         assert torch.isfinite(x).all(), f"sample() gives values of {name!r} that are not finite."
         if sample_range is not None:
             low, high = float(x.min()), float(x.max())
-            assert low >= sample_range[0] and high <= sample_range[1], (
+            assert sample_range[0] <= low <= high <= sample_range[1], (
                 f"sample() gives values of {name!r} from {low:.3g} to {high:.3g}, outside of {sample_range}."
             )
     game.train()
@@ -131,7 +155,8 @@ def check_judge(trainer: Trainer, *, batch: int) -> None:
     randomness = torch.get_rng_state()
     with torch.no_grad():
         logits = game.judge(real)
-    assert torch.isfinite(logits).all() and len(logits) == batch, "judge() must give finite logits, one (or more) an example."
+    assert torch.isfinite(logits).all(), "judge() gives logits that are not finite."
+    assert len(logits) == batch, f"judge() gives logits of {len(logits)} examples for a batch of {batch}."
     assert torch.equal(randomness, torch.get_rng_state()), "judge() draws random numbers."
     for name, buffer in game.named_buffers():
         assert same(buffer, before[name]), f"judge() changes the buffer {name}."

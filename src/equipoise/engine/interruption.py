@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class Interruption:
-    """A context in which the first signal is only noted, in `signal_number`. The former handlers come back afterwards."""
+    """A context in which the first signal is only noted, in `signal_number`; the former handlers come back after it."""
 
     watched = (signal.SIGTERM, signal.SIGINT)
 

@@ -14,6 +14,13 @@ WORTHWHILE = 1.1
 """bfloat16 must be this many times faster to be chosen."""
 
 
+def format_named(name: str) -> Precision:
+    """The number format of that name. Raises ValueError for any other."""
+    if name not in ("fp32", "bf16"):
+        raise ValueError(f"precision is {name!r}: expected 'fp32' or 'bf16'")
+    return name
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 rather than emulating it."""
     if device.type == "cuda":

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from equipoise.core.errors import CheckpointError, DivergedError, Interrupted, RecipeError, nearest
 from equipoise.core.game import Clock, Game, Move, Moves
 from equipoise.core.schedule import value_at, weight_and_interval
-from equipoise.core.seeding import stable_seed
+from equipoise.core.seeding import seed_torch, stable_seed
 from equipoise.engine.averaging import Averaging
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.interruption import Interruption
 from equipoise.engine.optimizers import Optimizer, load_state_tensors, state_tensors
-from equipoise.engine.precision import Precision, PrecisionWish, choose_precision, has_native_bf16
+from equipoise.engine.precision import Precision, PrecisionWish, choose_precision, format_named, has_native_bf16
 
 Record = dict[str, Tensor | float]
 
@@ -32,6 +32,8 @@ class Plan:
     batch: int = 64
     """Real examples of one update."""
     seed: int = 0
+    threads: int | None = None
+    """Processor threads of a run; by default what torch chooses. Another number gives other rounding."""
     accumulate: int = 1
     """Micro-batches per update; `batch` is their sum."""
     precision: PrecisionWish = "auto"
@@ -153,7 +155,7 @@ class Trainer:
             if interruption.signal_number:
                 self.save()
                 raise Interrupted(
-                    f"Stopped by signal {interruption.signal_number} after step {self.clock.step}; everything is saved.",
+                    f"Stopped by signal {interruption.signal_number} after step {self.clock.step}; all is saved.",
                     signal_number=interruption.signal_number,
                 )
 
@@ -162,7 +164,7 @@ class Trainer:
         before = [buffer.clone() for buffer in self.game.buffers()]
         self.record = {}
         # The position decides the randomness, not history; a rollback gets a new stream.
-        torch.manual_seed(stable_seed(self.plan.seed, "step", self.clock.step, self.rollbacks))
+        seed_torch(stable_seed(self.plan.seed, "step", self.clock.step, self.rollbacks), self.device)
         stream, start = self.stream(), self.clock.examples
         games = [self.game.step(stream, self.clock) for _ in range(self.plan.accumulate)]
         try:
@@ -183,7 +185,7 @@ class Trainer:
             observer.after_step(self.clock, self.record)
 
     def next_moves(self, games: Sequence[Moves]) -> list[Move]:
-        """The next move of every micro-batch, with its gradient accumulated on the mover; empty at the end of the step."""
+        """The next move of every micro-batch, its gradient accumulated on the mover; empty at the end of the step."""
         moves = []
         for step in games:
             with self.autocast():  # entered anew for each move: a cached cast of updated weights would be wrong
@@ -191,7 +193,8 @@ class Trainer:
             if move is not None:
                 self.backward(move)
                 moves.append(move)
-        assert len({(m.player, *m.terms) for m in moves}) <= 1 and len(moves) in (0, len(games)), (
+        alike = len({(m.player, *m.terms) for m in moves}) <= 1 and len(moves) in (0, len(games))
+        assert alike, (
             "The micro-batches of one step played different moves: a step may branch only on the clock and on buffers."
         )
         return moves
@@ -279,7 +282,7 @@ class Trainer:
 
     @contextmanager
     def rehearsal(self, clock: Clock) -> Iterator[Moves]:
-        """The moves of one step that is played for nothing: weights, randomness and the data position stay as they are."""
+        """The moves of one step that is played for nothing: weights, randomness and data position stay as they are."""
         before = {name: tensor.clone() for name, tensor in named_tensors(self.game).items()}
         stay, self.clock = self.clock, clock
         with torch.random.fork_rng():
@@ -303,7 +306,8 @@ class Trainer:
             with self.rehearsal(clock) as moves:
                 for move in moves:
                     if move.player not in players:
-                        raise RecipeError(f"A move of {move.player!r}, who is not a player. {nearest(move.player, players)}")
+                        hint = nearest(move.player, players)
+                        raise RecipeError(f"A move of {move.player!r}, who is not a player. {hint}")
                     seen |= dict.fromkeys(f"{move.player}/{name}" for name in move.terms)
                     for name, term in move.terms.items():
                         if not term.requires_grad:
@@ -352,14 +356,16 @@ class Trainer:
         """Stand where the snapshot was taken. Raises `CheckpointError` if it belongs to another game."""
         tensors, state = snapshot.tensors, snapshot.state
         try:
+            if missing := self.game.state_dict().keys() - tensors["game"].keys():  # batch norm would make up its count
+                raise KeyError(*sorted(missing))
             self.game.load_state_dict(dict(tensors["game"]))
             self.averaging.load(tensors["averaged"])
             for player, seat in self.seats.items():
-                load_state_tensors(seat.optimizer, seat.parameters, dict(tensors[f"optimizer-{player}"]))
+                saved = tensors[f"optimizer-{player}"]
+                load_state_tensors(seat.optimizer, seat.parameters, saved, moments=seat.settings.moments())
             self.clock.step, self.clock.examples = int(state["step"]), int(state["examples"])
             self.rollbacks, self.bad_in_a_row = int(state["rollbacks"]), int(state["bad_in_a_row"])
-            saved = FORMATS[state["precision"]]
-            self.precision = saved if self.plan.precision == "auto" else self.plan.precision
+            self.precision = format_named(state["precision"]) if self.plan.precision == "auto" else self.plan.precision
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"The checkpoint does not fit this game: {error}") from error
 
@@ -392,15 +398,15 @@ class Trainer:
         step, rollbacks = self.clock.step, self.rollbacks + 1
         if rollbacks > self.plan.rollbacks or self.checkpoints is None or not self.resume():
             raise DivergedError(
-                f"Training diverged: {self.bad_in_a_row} steps in a row before step {step} had non-finite values, after "
-                f"{self.rollbacks} rollbacks. Lower the learning rates, add a gradient penalty (for example "
+                f"Training diverged: {self.bad_in_a_row} steps in a row before step {step} had non-finite values, "
+                f"after {self.rollbacks} rollbacks. Lower the learning rates, add a gradient penalty (for example "
                 "--set game.penalties.r1=1.0), or train with --set training.precision=fp32."
             )
         self.rollbacks, self.bad_in_a_row = rollbacks, 0
         self.tell(
             "rollback",
-            f"Back from step {step} to step {self.clock.step}: rollback {rollbacks} of {self.plan.rollbacks}, with new noise "
-            f"and the learning rates multiplied by {0.5**rollbacks:g}.",
+            f"Back from step {step} to step {self.clock.step}: rollback {rollbacks} of {self.plan.rollbacks}, "
+            f"with new noise and the learning rates multiplied by {0.5**rollbacks:g}.",
         )
 
 
@@ -408,7 +414,8 @@ def seat_players(game: Game, players: Mapping[str, Optimizer]) -> dict[str, Seat
     """Give every player of the game its trainable parameters and its optimiser."""
     for name in players:
         if name not in game.players:
-            raise RecipeError(f"Settings for the player {name!r}, whom the game does not have. {nearest(name, game.players)}")
+            hint = nearest(name, game.players)
+            raise RecipeError(f"Settings for the player {name!r}, whom the game does not have. {hint}")
     names = {parameter: name for name, parameter in game.named_parameters()}
     seats = {}
     for player, modules in game.players.items():

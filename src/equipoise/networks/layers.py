@@ -91,7 +91,9 @@ class CriticHead(nn.Module):
         self.by = by
         self.logit = wrap(nn.Linear(num_features, 1))
         if by == "projection":
-            self.embedding = wrap(nn.Embedding(num_classes, num_features))
+            self.embedding = nn.Embedding(num_classes, num_features)
+            nn.init.normal_(self.embedding.weight, std=num_features**-0.5)  # as large as the linear layer's output
+            wrap(self.embedding)
         if by == "auxiliary":
             self.classes = wrap(nn.Linear(num_features, num_classes))
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, relu
+from torch.nn.functional import leaky_relu
 
 from equipoise.core.game import Verdict
 from equipoise.networks.layers import Conditioning, CriticHead, Normalisation, wrap_for
@@ -27,7 +27,7 @@ class MLPGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         h = z if self.embedding is None else torch.cat([z, self.embedding(labels)], dim=1)
         for layer in self.layers:
-            h = relu(layer(h))
+            h = leaky_relu(layer(h), 0.2)
         x = self.out(h).float().view(len(z), *self.shape)
         return torch.tanh(x) if len(self.shape) == 3 else x
 

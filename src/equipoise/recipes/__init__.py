@@ -24,17 +24,20 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
 
 
 def load(
-    name: str | Path | None = None, *, data: str | Path | None = None, settings: Mapping[str, Any] | None = None
+    name: str | Path | Recipe | None = None, *, data: str | Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> tuple[Recipe, str]:
-    """A recipe and its origin, from the name of a shipped one, a TOML file, or `file.py:function`.
+    """A recipe and its origin, from the name of a shipped one, a TOML file, `file.py:function`, or a `Recipe`.
 
     Without a name: "digits", or "images" if there is data. A TOML file may start from a shipped recipe by
     `base = "name"`. `data` replaces the recipe's data by files; `settings` are dotted keys.
     Raises `RecipeError` naming the nearest valid name or key.
     """
-    origin = str(name) if name is not None else "images" if data is not None else "digits"
+    default = "images" if data is not None else "digits"
+    origin = "python" if isinstance(name, Recipe) else str(name or default)
     changes: dict[str, Any] = {}
-    if is_python_recipe(origin):
+    if isinstance(name, Recipe):
+        recipe = name
+    elif is_python_recipe(origin):
         file, _, function = origin.rpartition(":")
         origin = f"{Path(file).resolve()}:{function}"
         recipe = python_recipe(origin)
@@ -43,13 +46,13 @@ def load(
         if not path.is_file():
             raise RecipeError(f"There is no recipe file {path}.")
         changes = read_toml(path)
-        recipe = shipped(str(changes.pop("base", "images" if data is not None else "digits")))
+        recipe = shipped(str(changes.pop("base", default)))
     else:
         recipe = shipped(origin)
     if data is not None:
-        changes = {key: value for key, value in changes.items() if key != "data"}
-        keep = {k: v for k, v in recipe.model_dump().get("data", {}).items() if k in ("size", "channels", "part", "fit")}
-        changes["data"] = {"kind": "files", "path": str(data), **{k: v for k, v in keep.items() if v is not None}}
+        named = {**recipe.data.model_dump(), **changes.get("data", {})}
+        keep = {k: named[k] for k in ("held_out", "size", "channels", "part", "fit") if named.get(k) is not None}
+        changes["data"] = {"kind": "files", "path": str(Path(data).expanduser().absolute()), **keep}
     return with_settings(with_settings(recipe, changes), settings or {}), origin
 
 

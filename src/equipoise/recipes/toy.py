@@ -15,7 +15,7 @@ def ring() -> Recipe:
         name="ring",
         game=Gan(network=Mlp(width=64), z_dim=2, loss="relativistic-pairing", penalties={"r1": 0.05, "r2": 0.05}),
         data=Toy(layout="ring"),
-        training=Plan(steps=3000, batch=64, ema_half_life=5000, precision="fp32"),
+        training=Plan(steps=3000, batch=64, ema_half_life=5000, precision="fp32", threads=1),
         players={"D": player, "G": player},
         judging=Judging(num_samples=500),
     )

@@ -19,19 +19,23 @@ def python_recipe(origin: str) -> Recipe:
     path = Path(file).resolve()
     if not path.is_file():
         raise RecipeError(f"There is no file {path}: expected FILE.py:FUNCTION, where the function returns a Recipe.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"equipoise_recipe_{path.stem}"  # a file called random.py must not replace Python's own
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise RecipeError(f"{path} cannot be loaded as Python.")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise RecipeError(f"{path} stops with {type(error).__name__}: {error}") from error
-    functions = [n for n, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == path.stem]
+    functions = [n for n, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == name]
     if function not in functions:
         raise RecipeError(f"{path} has no function {function!r}. {nearest(function, functions)}")
-    recipe = getattr(module, function)()
+    try:
+        recipe = getattr(module, function)()
+    except Exception as error:
+        raise RecipeError(f"{origin} stops with {type(error).__name__}: {error}") from error
     if not isinstance(recipe, Recipe):
         raise RecipeError(f"{origin} returned a {type(recipe).__name__}: expected an equipoise.Recipe.")
     return recipe

@@ -1,17 +1,18 @@
 """Where names become objects: the games, networks, losses, penalties and data sets that a recipe can ask for."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import nn
 
 from equipoise import objectives
 from equipoise.core.errors import DataError
 from equipoise.core.game import Game
-from equipoise.core.schedule import Lazy, Schedule, Scheduled
+from equipoise.core.schedule import Lazy, Schedule, Scheduled, weight_and_interval
 from equipoise.data.digits import digits
 from equipoise.data.open import open_source
 from equipoise.data.source import Source
@@ -27,7 +28,7 @@ from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
 class Part(BaseModel):
     """A table of a recipe: unknown keys are errors, nothing changes after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,18 @@ LossName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasse
 
 PENALTIES = {"r1": objectives.r1, "r2": objectives.r2, "gradient-penalty": objectives.gradient_penalty}
 PenaltyName = Literal["r1", "r2", "gradient-penalty"]
-Penalties = dict[PenaltyName, float | Schedule | Lazy]
+
+
+def check_weight(weight: Scheduled | Lazy) -> Scheduled | Lazy:
+    """Raise ValueError for a weight that would reward what it should punish."""
+    number, _ = weight_and_interval(weight)
+    values = [number.start, number.end] if isinstance(number, Schedule) else [number]
+    if not all(0 <= value < math.inf for value in values):
+        raise ValueError(f"the weight is {number}: expected a finite number of at least 0.")
+    return weight
+
+
+Penalties = dict[PenaltyName, Annotated[float | Schedule | Lazy, AfterValidator(check_weight)]]
 """Penalties with their weights; the weight multiplies the mean squared norm (γ/2 in the papers' notation)."""
 
 

@@ -4,7 +4,9 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import reprlib
 import tomllib
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdap
 from equipoise.core.errors import RecipeError, nearest
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
-from equipoise.runs.parts import DATA_KINDS, GAME_KINDS, DataSettings, Digits, Gan, GameSettings, Part
+from equipoise.runs.parts import DATA_KINDS, GAME_KINDS, DataSettings, Digits, GameSettings, Gan, Part
 
 
 class Watching(Part):
@@ -68,6 +70,10 @@ class Recipe(Part):
 FREE_TO_CHANGE = ("name", "watching", "judging", "training.steps", "training.save_every", "training.keep", "training.patience",
                   "training.rollbacks", "training.precision")  # fmt: skip
 
+SHORT = reprlib.Repr()
+"""What was passed, in errors: never longer than a person reads."""
+SHORT.maxstring = SHORT.maxother = 80
+
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain tables, without empty entries."""
@@ -90,8 +96,10 @@ def from_dict(content: Mapping[str, Any], *, like: Recipe | None = None) -> Reci
     """
     content = dict(content)
     if like is not None:
-        for key in ("game", "data"):
-            content[key] = validated(type(getattr(like, key)), content[key], path=key)
+        for key, shipped in (("game", GAME_KINDS), ("data", DATA_KINDS)):
+            kind = type(getattr(like, key))
+            if kind not in shipped.values():
+                content[key] = validated(kind, content.get(key, {}), path=key)
     return validated(Recipe, content)
 
 
@@ -99,18 +107,21 @@ def parse_toml(text: str, *, where: str) -> dict[str, Any]:
     """Plain tables from TOML text. Raises `RecipeError` with the line."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib.TOMLDecodeError, or a number of thousands of digits
         raise RecipeError(f"{where} is not valid TOML: {error}.") from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Plain tables from a TOML file of at most 1 MB."""
-    if path.stat().st_size > 1_000_000:
-        raise RecipeError(f"{path} is larger than 1 MB: that is no recipe.")
     try:
-        return parse_toml(path.read_text("utf-8"), where=str(path))
+        if path.stat().st_size > 1_000_000:
+            raise RecipeError(f"{path} is larger than 1 MB: that is no recipe.")
+        text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path} is not UTF-8 text: expected a recipe in TOML.") from error
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}. Expected a recipe in TOML.") from error
+    return parse_toml(text, where=str(path))
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
@@ -120,24 +131,29 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     (('training.steps', 200), ('game.loss', 'hinge'))
     """
     key, separator, text = setting.partition("=")
-    if not separator or not key.strip():
-        raise RecipeError(f"--set {setting}: expected key=value, for example --set training.steps=2000.")
+    if not separator or not all(key.strip().split(".")):
+        raise RecipeError(f"--set {SHORT.repr(setting)}: expected key=value, for example --set training.steps=2000.")
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return key.strip(), text.strip()
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with dotted keys changed. Raises `RecipeError` naming the nearest valid key.
 
-    A `kind` is applied first and starts its table anew from the defaults of that kind.
+    A `kind` is applied first, with the other keys of its table, which starts anew from the defaults of that kind.
 
     >>> with_settings(Recipe(), {"training.steps": 20}).training.steps
     20
     """
-    ordered = sorted(settings.items(), key=lambda item: (not item[0].endswith("kind"), item[0].count(".")))
-    for key, value in ordered:
+    left = dict(settings)
+    for key in sorted((key for key in settings if key.endswith(".kind")), key=lambda key: key.count(".")):
+        table = key.removesuffix(".kind")
+        beside = [other for other in left if other.rpartition(".")[0] == table]
+        new = {other.rpartition(".")[2]: left.pop(other) for other in beside}
+        recipe = changed(recipe, table.split("."), new, path="")
+    for key, value in sorted(left.items(), key=lambda item: item[0].count(".")):
         recipe = changed(recipe, key.split("."), value, path="")
     return recipe
 
@@ -150,21 +166,28 @@ def changed(part: Any, keys: list[str], value: Any, *, path: str) -> Any:
     if key not in fields:
         raise RecipeError(f"{here}: unknown key. {nearest(key, fields)}")
     current = getattr(part, key)
-    if rest == ["kind"] and "kind" in field_names(type(current)):
-        new: Any = {"kind": value}
-    elif rest and field_names(type(current)):
+    if rest and field_names(type(current)):
         new = changed(current, rest, value, path=here)
     elif rest:
         new = nested(current if isinstance(current, Mapping) else {}, rest, value)
     else:
-        new = merged(current, value)
+        new = merged(current, value, kinds_below(type(part), key))
     return validated(type(part), {name: getattr(part, name) for name in fields} | {key: new}, path=path)
 
 
-def merged(current: Any, value: Any) -> Any:
-    """A table given for a part changes only the keys that it names, unless it names a kind."""
-    if isinstance(value, Mapping) and field_names(type(current)) and "kind" not in value:
-        return {name: getattr(current, name) for name in field_names(type(current))} | dict(value)
+def merged(current: Any, value: Any, kinds: list[Any]) -> Any:
+    """A table given for a part changes only the keys that it names, unless it names a kind; so in the parts inside.
+
+    A table of parts, such as `players`, is one more level; any other table, such as `penalties`, is replaced.
+    """
+    if not isinstance(value, Mapping) or not kinds:
+        return value
+    if field_names(type(current)) and all(map(is_settings, kinds)) and "kind" not in value:
+        inside = {name: getattr(current, name) for name in field_names(type(current))}
+        return inside | {k: merged(inside.get(k), v, kinds_below(type(current), k)) for k, v in value.items()}
+    entries = kinds_below(kinds[0], "")
+    if isinstance(current, Mapping) and entries and all(map(is_settings, entries)):
+        return {**current, **{k: merged(current.get(k), v, entries) for k, v in value.items()}}
     return value
 
 
@@ -179,6 +202,11 @@ def nested(table: Mapping[str, Any], keys: list[str], value: Any) -> dict[str, A
     return {**table, keys[0]: inner}
 
 
+def is_settings(kind: Any) -> bool:
+    """Whether a type is a settings class, whose tables are merged key by key."""
+    return isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+
+
 def field_names(kind: Any) -> list[str]:
     """The keys of a settings class; none for anything else."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -191,36 +219,93 @@ def validated(kind: type, content: Any, *, path: str = "") -> Any:
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
-        raise RecipeError("\n".join(dict.fromkeys(explain(e, kind, path) for e in error.errors()))) from error
+        lines = [explain(e, kind, content, path) for e in error.errors(include_url=False)]
+        raise RecipeError("\n".join(dict.fromkeys(line for line in lines if line))) from error
 
 
-def explain(error: Any, kind: Any, path: str) -> str:
-    """One line: where, what was passed, what was expected, and the nearest valid name."""
-    keys = [str(k) for k in error["loc"]]
-    for key in keys[:-1]:
-        kind = kind_of_field(kind, key) or kind
-    where = ".".join(k for k in [path, *keys] if k and k.isidentifier() and not k[0].isupper()) or "recipe"
-    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"{where}: unknown key. {nearest(keys[-1], field_names(kind))}"
-    if error["type"] == "literal_error":
-        expected = str(error["ctx"]["expected"])
-        valid = [name.strip(" '") for name in expected.replace(" or ", ",").split(",")]
-        close = difflib.get_close_matches(str(error["input"]), valid, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        return f"{where}: {error['input']!r} is not valid; expected {expected}.{hint}"
+def explain(error: Any, kind: Any, content: Any, path: str) -> str:
+    """One line: where, what was passed, what was expected, and the nearest valid name.
+
+    Of a number that may also be a table, nothing is said about the forms that were not meant.
+    """
+    keys, value, owners, kinds = [path] if path else [], content, [kind], [kind]
+    missing = str(error["type"]).startswith("missing")
+    for number, key in enumerate(map(str, error["loc"]), 1):
+        if holds(value, key) or (missing and number == len(error["loc"])):
+            keys.append(key)
+            value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+            owners, kinds = kinds, [resolved(inner, value) for k in kinds for inner in kinds_below(k, key)]
+        elif key in FORMS and key != meant_form(value) and meant_form(value) in [k.__name__ for k in kinds]:
+            return ""
+        else:  # pydantic's name for a form or a kind, which is in no recipe
+            kinds = [k for k in kinds if key in (k.__name__, kind_name(k))] or kinds
+    where, passed = ".".join(keys) or "recipe", SHORT.repr(error["input"])
+    match error["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            valid = {name for owner in owners for name in field_names(owner)}
+            return f"{where}: unknown key. {nearest(keys[-1], valid)}"
+        case "missing" | "missing_argument":
+            return f"{where}: a value is needed, and none was given."
+        case "literal_error":
+            return f"{where}: {passed} is not valid; {one_of(str(error['input']), error['ctx']['expected'])}"
+        case "union_tag_invalid":
+            tag = error["ctx"]["tag"]
+            return f"{where}.kind: {SHORT.repr(tag)} is not valid; {one_of(tag, error['ctx']['expected_tags'])}"
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}" if message.endswith(".") else f"{where}: {message}, not {error['input']!r}."
+    return f"{where}: {message}" if message.endswith(".") else f"{where}: {message}, not {passed}."
 
 
-def kind_of_field(kind: Any, key: str) -> Any:
-    """The settings class behind a field, where it is a single one."""
+def one_of(passed: str, expected: str) -> str:
+    """The valid values of a choice, which pydantic lists as "'a', 'b' or 'c'", and the nearest one."""
+    valid = [name.strip(" '") for name in expected.replace(" or ", ",").split(",")]
+    close = difflib.get_close_matches(passed, valid, n=1, cutoff=0.5)
+    return f"expected {expected}." + (f" Did you mean {close[0]!r}?" if close else "")
+
+
+FORMS = ("float", "Schedule", "Lazy")
+
+
+def meant_form(value: Any) -> str:
+    """Which form of a number was meant: the number itself, a schedule, or a lazy weight."""
+    if not isinstance(value, Mapping):
+        return "float"
+    return "Lazy" if {"weight", "every"} & value.keys() else "Schedule"
+
+
+def holds(value: Any, key: str) -> bool:
+    """Whether a table or settings object has a key."""
+    return key in value if isinstance(value, Mapping) else key in field_names(type(value))
+
+
+def kinds_below(kind: Any, key: str) -> list[Any]:
+    """The types that a field of a settings class, or an entry of a table, may have."""
+    if typing.get_origin(kind) is dict:
+        return alternatives(typing.get_args(kind)[1])
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        annotation: Any = kind.model_fields[key].annotation if key in kind.model_fields else None
-    else:
-        annotation = typing.get_type_hints(kind).get(key) if dataclasses.is_dataclass(kind) else None
-    if typing.get_origin(annotation) is dict:
-        annotation = typing.get_args(annotation)[1]
-    return annotation if field_names(annotation) else None
+        return alternatives(kind.model_fields[key].annotation) if key in kind.model_fields else []
+    return alternatives(typing.get_type_hints(kind)[key]) if key in field_names(kind) else []
+
+
+def alternatives(annotation: Any) -> list[Any]:
+    """The types that an annotation allows."""
+    if typing.get_origin(annotation) is Annotated:
+        return alternatives(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [inner for part in typing.get_args(annotation) for inner in alternatives(part)]
+    return [annotation]
+
+
+def resolved(kind: Any, value: Any) -> Any:
+    """The settings class of the kind that a table names, where `kind` is the base of several."""
+    named = value.get("kind") if isinstance(value, Mapping) else None
+    base = GAME_KINDS if kind is GameSettings else DATA_KINDS if kind is DataSettings else {}
+    return base.get(named, kind) if isinstance(named, str) else kind
+
+
+def kind_name(kind: Any) -> str | None:
+    """The value of `kind` that stands for a settings class in a recipe."""
+    field = kind.model_fields.get("kind") if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    return field.default if field else None
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:

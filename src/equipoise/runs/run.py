@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from equipoise.core.disk import disk_errors, replace_file
-from equipoise.core.errors import CheckpointError, DataError, EquipoiseError, Interrupted, RecipeError
+from equipoise.core.disk import disk_errors, free_bytes, readable, replace_file
+from equipoise.core.errors import CheckpointError, DataError, DiskError, DivergedError, EquipoiseError, Interrupted, RecipeError
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
-from equipoise.data.source import Source, split
+from equipoise.data.source import Source, Split, split
 from equipoise.engine.checkpoint import Checkpoints
-from equipoise.engine.trainer import Trainer
+from equipoise.engine.trainer import Trainer, seat_players
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
 from equipoise.runs.environment import environment
-from equipoise.runs.evaluation import Evaluation, evaluate
+from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.lock import locked
 from equipoise.runs.parts import Examples
@@ -56,6 +56,8 @@ class Run:
     recipe: Recipe
     origin: str
     examples: Examples
+    opened: Source | None = field(default=None, compare=False, repr=False)
+    """The data, where it was opened already."""
 
     @property
     def id(self) -> str:
@@ -67,11 +69,16 @@ class Run:
     @classmethod
     def create(cls, recipe: Recipe, *, origin: str, folder: Path | None = None) -> "Run":
         """A new run folder. Raises `RecipeError` if the folder holds anything already, `DataError` for the data."""
-        folder = new_folder(recipe.name) if folder is None else folder.resolve()
-        refuse_used(folder, recipe)
+        if folder is not None:
+            folder = folder.resolve()
+            refuse_used(folder, recipe)
         source = recipe.data.open()
-        run = cls(folder, recipe, origin, Examples(source.name, source.shape, source.classes))
-        run.build_game()  # a recipe that cannot be built leaves nothing behind
+        examples = Examples(source.name, source.shape, source.classes)
+        draft = cls(folder or Path(recipe.name), recipe, origin, examples)
+        draft.parts(source)  # what cannot be trained leaves nothing behind
+        seat_players(draft.build_game(), recipe.players)
+        folder = folder or new_folder(recipe.name)
+        run = cls(folder, recipe, origin, examples)
         with disk_errors("creating the run folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
             replace_file(folder / "recipe.toml", to_toml(recipe).encode())
@@ -102,11 +109,10 @@ class Run:
         `settings` may change, at a resume, what does not enter the mathematics of the steps already taken.
         """
         with locked(self.folder):
-            run = self.with_changes(settings or {})
             if resume:
-                run.check_checkpoint()
-            source = run.recipe.data.open().to(run.device)
-            return run.play(source, resume=resume, quiet=quiet)
+                self.check_checkpoint()
+            run = self.with_changes(settings or {})
+            return run.play(run.source(), resume=resume, quiet=quiet)
 
     def play(self, source: Source, *, resume: bool, quiet: bool) -> "Run":
         """Train, evaluate and report, holding the lock."""
@@ -130,9 +136,12 @@ class Run:
                     watcher.on_event(trainer.clock, "resumed", f"Going on from step {trainer.clock.step}.")
                 else:
                     watcher.events.append(event(0, "started", f"Training {self.id} from {self.origin}."))
+                self.check_room(trainer)
                 self.write_environment(trainer, source)
+                for note in source.notes:
+                    watcher.on_event(trainer.clock, "data", note)
                 for complaint in source.skipped:
-                    watcher.events.append(event(trainer.clock.step, "skipped_data", complaint))
+                    watcher.on_event(trainer.clock, "skipped_data", f"Skipped {complaint}")
                 watcher.begin(trainer)
                 self.fit(trainer, watcher)
             finally:
@@ -158,7 +167,8 @@ class Run:
             raise
         except EquipoiseError as error:
             try:
-                watcher.on_event(trainer.clock, "failed", str(error))
+                diverged = isinstance(error, DivergedError)
+                watcher.on_event(trainer.clock, "diverged" if diverged else "failed", str(error))
                 write_report(self.folder)
             finally:
                 raise error
@@ -192,7 +202,11 @@ class Run:
             except ValueError as error:
                 raise error if isinstance(error, EquipoiseError) else RecipeError(str(error)) from error
 
-    def parts(self, source: Source):
+    def source(self) -> Source:
+        """The data, on the device. Raises `DataError`."""
+        return (self.opened or self.recipe.data.open()).to(self.device)
+
+    def parts(self, source: Source) -> Split:
         """Examples to train on, and examples that are never trained on: at most three tenths."""
         held_out = min(self.recipe.data.held_out, max(len(source) * 3 // 10, 1))
         return split(source, held_out, seed=0)  # the same for every seed, so that runs can be compared
@@ -217,7 +231,7 @@ class Run:
             )
         with disk_errors("writing the recipe", self.folder):
             replace_file(self.folder / "recipe.toml", to_toml(recipe).encode())
-        return Run(self.folder, recipe, self.origin, self.examples)
+        return Run(self.folder, recipe, self.origin, self.examples, self.opened)
 
     def check_checkpoint(self) -> None:
         """Raise `CheckpointError` if the newest checkpoint belongs to another recipe, with the difference."""
@@ -246,6 +260,17 @@ class Run:
                     "other content or labels. Restore the data, or start a new run."
                 )
             return
+
+    def check_room(self, trainer: Trainer) -> None:
+        """Raise `DiskError` before the first step if the disk cannot hold the checkpoints that will be kept."""
+        # The weights, their averages and two moments each; one checkpoint is written before the oldest is removed.
+        size = 4 * sum(p.numel() * p.element_size() for p in trainer.game.parameters())
+        needed, free = size * (self.recipe.training.keep + 1), free_bytes(self.folder)
+        if free < needed:
+            raise DiskError(
+                f"The disk of {self.folder} has {readable(free)} free, and its checkpoints will need {readable(needed)}. "
+                "Free some space, choose another folder by --run, or keep fewer by --set training.keep=1."
+            )
 
     def manifests(self) -> Iterator[dict[str, Any]]:
         """The readable manifests of this run's checkpoints, newest first."""
@@ -308,7 +333,7 @@ class Run:
             raise RecipeError(f"class {label!r}: {self.id} was trained without labels, so it knows no classes.")
         if str(label) in classes:
             return classes.index(str(label))
-        if str(label).isdigit() and int(label) < len(classes):
+        if str(label).isdecimal() and int(label) < len(classes):
             return int(label)
         raise RecipeError(f"class {label!r} is not known. Classes: {', '.join(classes[:50])}.")
 
@@ -325,15 +350,20 @@ class Run:
 
         The result is appended to metrics.json. Raises `DataError` if too few examples were held out.
         """
-        source = self.recipe.data.open().to(self.device) if source is None else source
-        parts = self.parts(source)
+        parts = self.parts(source or self.source())
         count = min(num or self.recipe.judging.num_samples, len(parts.held_out), len(parts.train))
-        extractor = self.extractor(parts.train, parts.held_out)
+        if count < FEWEST:
+            raise DataError(
+                f"{count} held-out examples are too few to judge by: expected at least {FEWEST}. {parts.train.name} has "
+                f"{len(parts.train) + len(parts.held_out)} examples, of which data.held_out = {self.recipe.data.held_out}, "
+                "but at most three tenths, are held out. Give more data."
+            )
         held_out, train = some(parts.held_out, count, seed), some(parts.train, count, seed)
         with self.trained_game() as (game, step):
             latent = self.latent(game)
             labels = held_out[1] if self.recipe.game.needs_labels else None
             fake = samples(latent, count, seed=stable_seed(seed, "evaluation"), labels=labels, place=self.place)
+        extractor = self.extractor(parts.train, parts.held_out)
         result = evaluate(extractor, held_out[0].cpu(), fake=fake, real_train=train[0].cpu(), requested=labels)
         path = self.folder / "metrics.json"
         earlier = json.loads(path.read_text("utf-8")) if path.exists() else []
@@ -378,6 +408,17 @@ class Run:
             replace_file(self.folder / "environment.json", json.dumps(facts, indent=1).encode())
 
 
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Inside, torch computes with so many threads; None leaves it as it is."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(number or former)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
+
+
 def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
     """An entry of metrics.json."""
     return {
@@ -389,7 +430,9 @@ def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
         "values": vars(result.fake),
         "floor": vars(result.floor),
         "class_shares": result.class_shares,
+        "real_class_shares": result.real_class_shares,
         "agreement": result.agreement,
+        "agreement_floor": result.agreement_floor,
     }
 
 

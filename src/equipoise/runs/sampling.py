@@ -68,7 +68,7 @@ def generated(game: LatentGame, z: Tensor, labels: Tensor | None, place: Callabl
 
 def truncated(z: Tensor, truncation: float, *, seed: int) -> Tensor:
     """Latents with every coordinate redrawn until it lies within ±2 · truncation; unchanged at 1 or more."""
-    if truncation <= 0:
+    if not truncation > 0:
         raise RecipeError(f"truncation {truncation}: expected a number above 0; 1 changes nothing, 0.5 is strong.")
     if truncation >= 1:
         return z

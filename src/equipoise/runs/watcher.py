@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from equipoise.core.disk import disk_errors, replace_file
+from equipoise.core.disk import disk_errors
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.source import Source
@@ -16,7 +16,7 @@ from equipoise.monitor.grids import grid, scatter
 from equipoise.monitor.record import Record
 from equipoise.runs.board import Board
 from equipoise.runs.journal import Journal
-from equipoise.runs.provenance import Label, png_bytes
+from equipoise.runs.provenance import Label, write_png
 from equipoise.runs.recipe import Watching
 from equipoise.runs.sampling import samples
 from equipoise.runs.view import View
@@ -139,13 +139,11 @@ class Watcher:
         with self.trainer.averaging.applied():
             x = self.fixed_samples(num)
         image = draw(x, self.train)
-        png = png_bytes(image, Label(run=self.run_id, step=step, seed=self.seed))
         path = self.folder / "samples" / f"step-{step:08d}.png"
-        with disk_errors("writing a sample grid", path.parent, num_bytes=len(png)):
-            path.parent.mkdir(exist_ok=True)
-            replace_file(path, png)
-        if self.board:
-            self.board.picture(step, "samples", png, *image.shape)
+        with disk_errors("writing a sample grid", path.parent, num_bytes=image.nbytes):
+            write_png(image, path, Label(run=self.run_id, step=step, seed=self.seed))
+            if self.board:
+                self.board.picture(step, "samples", path.read_bytes(), *image.shape)
 
 
 def draw(x: Tensor, source: Source):

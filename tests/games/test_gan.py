@@ -1,0 +1,236 @@
+"""The games of generation: every loss, penalty and conditioning keeps the promises; moves come in the papers' order."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equipoise.core.game import Clock, Game, LatentGame, Move, Verdict
+from equipoise.core.schedule import Lazy
+from equipoise.engine.conformance import check_game
+from equipoise.games.conditional import ConditionalGAN
+from equipoise.games.gan import GAN
+from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
+from equipoise.networks.mlp import MLPCritic, MLPGenerator
+from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.objectives import gradient_penalty, hinge, non_saturating, r1, r2, relativistic_pairing, wasserstein
+from equipoise.runs.parts import LOSSES
+
+NUM_CLASSES = 3
+PENALTIES: dict[str, Any] = {
+    "none": {},
+    "lazy r1": {"r1": (r1, Lazy(0.5, 2))},
+    "r1 and r2": {"r1": (r1, 0.1), "r2": (r2, 0.1)},
+    "gradient penalty": {"gradient_penalty": (gradient_penalty, 10.0)},
+}
+CONDITIONINGS = ["projection", "auxiliary", "concatenation"]
+
+
+def images(position: int, size: int) -> Tensor:
+    draw = torch.Generator().manual_seed(position)
+    return torch.rand(size, 1, 8, 8, generator=draw) * 2 - 1
+
+
+def labelled(position: int, size: int) -> tuple[Tensor, Tensor]:
+    return images(position, size), (torch.arange(size) + position) % NUM_CLASSES
+
+
+def gan(**settings: Any) -> GAN:
+    networks = MLPGenerator(4, (1, 8, 8), width=8, num_layers=1), MLPCritic((1, 8, 8), width=8, num_layers=1)
+    return GAN(*networks, z_dim=4, **{"loss": non_saturating, **settings})
+
+
+def conditional(conditioning: Any = "projection", **settings: Any) -> ConditionalGAN:
+    G = MLPGenerator(4, (1, 8, 8), width=8, num_layers=1, num_classes=NUM_CLASSES)
+    D = MLPCritic((1, 8, 8), width=8, num_layers=1, num_classes=NUM_CLASSES, conditioning=conditioning)
+    auxiliary = 1.0 if conditioning == "auxiliary" else None
+    return ConditionalGAN(
+        G, D, z_dim=4, num_classes=NUM_CLASSES, auxiliary=auxiliary, **{"loss": non_saturating, **settings}
+    )
+
+
+def moves(game: Game, data: Callable[[int, int], Any], **clock: Any) -> list[Move]:
+    batches = iter([data(position, 4) for position in range(0, 40, 4)])
+    return list(game.step(batches, replace(Clock(total=10), **clock)))
+
+
+# Promises
+
+
+@pytest.mark.parametrize("penalties", PENALTIES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gan_keeps_the_promises(loss: str, penalties: str):
+    def game() -> GAN:
+        return gan(loss=LOSSES[loss], penalties=PENALTIES[penalties], critic_steps=2)
+
+    check_game(game, images, batch=4, steps=4, sample_range=(-1.0, 1.0))
+
+
+@pytest.mark.parametrize("penalties", PENALTIES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_conditional_gan_keeps_the_promises(conditioning: str, loss: str, penalties: str):
+    def game() -> ConditionalGAN:
+        return conditional(conditioning, loss=LOSSES[loss], penalties=PENALTIES[penalties])
+
+    check_game(game, labelled, batch=4, steps=2, sample_range=(-1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("family", "normalisation"),
+    [("dcgan", "none"), ("dcgan", "batch"), ("dcgan", "spectral"), ("resnet", "none"), ("resnet", "spectral")],
+)
+def test_convolutions_keep_the_promises(family: str, normalisation: Any):
+    def game() -> GAN:
+        if family == "dcgan":
+            networks = DCGANGenerator(4, 1, 8, width=4), DCGANCritic(1, 8, width=4, normalisation=normalisation)
+        else:
+            networks = ResNetGenerator(4, 1, 8, width=4), ResNetCritic(1, 8, width=4, normalisation=normalisation)
+        return GAN(*networks, z_dim=4, loss=hinge, penalties={"r1": (r1, Lazy(0.1, 2))})
+
+    check_game(game, images, batch=4, steps=4, sample_range=(-1.0, 1.0))
+
+
+def test_clipping_and_points_keep_the_promises():
+    def game() -> GAN:
+        networks = MLPGenerator(2, (2,), width=8), MLPCritic((2,), width=8)
+        return GAN(*networks, z_dim=2, loss=wasserstein, critic_steps=3, clip=0.05)
+
+    check_game(game, lambda position, size: torch.randn(size, 2, generator=torch.Generator().manual_seed(position)))
+
+
+# The order of the moves
+
+
+@pytest.mark.parametrize("make", [gan, conditional])
+def test_the_critic_moves_so_many_times_before_the_generator(make: Callable[..., LatentGame]):
+    data = images if make is gan else labelled
+    assert [move.player for move in moves(make(critic_steps=3), data)] == ["D", "D", "D", "G"]
+    assert [move.player for move in moves(make(), data)] == ["D", "G"]
+
+
+@pytest.mark.parametrize("make", [gan, conditional])
+def test_every_move_of_the_critic_sees_fresh_data(make: Callable[..., LatentGame]):
+    game = make(critic_steps=2)
+    seen: list[Tensor] = []
+    game.D.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))  # pyright: ignore
+    moves(game, images if make is gan else labelled)
+    real = [x for x in seen if any(torch.equal(x, images(position, 4)) for position in (0, 4))]
+    assert len(real) == 2
+    assert not torch.equal(real[0], real[1])
+
+
+@pytest.mark.parametrize("make", [gan, conditional])
+def test_a_lazy_penalty_appears_only_when_it_is_due(make: Callable[..., LatentGame]):
+    game, data = make(penalties={"r1": (r1, Lazy(0.5, 4))}), images if make is gan else labelled
+    terms = [set(moves(game, data, step=step, lazy={"D/r1": 4})[0].terms) for step in range(5)]
+    assert terms == [{"adversarial", "r1"}, *[{"adversarial"}] * 3, {"adversarial", "r1"}]
+
+
+@pytest.mark.parametrize("make", [gan, conditional])
+@pytest.mark.parametrize("loss", [non_saturating, relativistic_pairing])
+def test_the_generator_asks_for_real_logits_only_where_its_loss_compares(make: Callable[..., LatentGame], loss: Any):
+    game, data = make(loss=loss), images if make is gan else labelled
+    asked = []
+    step = game.step(iter([data(0, 4)]), Clock())
+    next(step)
+    game.D.register_forward_pre_hook(lambda module, inputs: asked.append(inputs[0].detach().clone()))  # pyright: ignore
+    list(step)
+    assert any(torch.equal(x, images(0, 4)) for x in asked) == loss.compares
+    assert len(asked) == 1 + loss.compares
+
+
+@pytest.mark.parametrize("make", [gan, conditional])
+@pytest.mark.parametrize("reuse", [False, True])
+def test_the_fakes_of_the_critic_serve_the_generator_only_where_the_clock_allows_it(
+    make: Callable[..., LatentGame], reuse: bool
+):
+    game, data = make(critic_steps=2), images if make is gan else labelled
+    made = []
+    game.G.register_forward_hook(lambda module, inputs, output: made.append(output.requires_grad))  # pyright: ignore
+    moves(game, data, reuse=reuse)
+    assert made == ([False, True] if reuse else [False, False, True])
+
+
+# Clipping
+
+
+def test_weights_are_clipped_after_every_move_of_the_critic():
+    game = gan(loss=wasserstein, critic_steps=2, clip=0.03)
+    batches = iter([images(position, 4) for position in range(0, 40, 4)])
+    for number, _ in enumerate(game.step(batches, Clock())):
+        if number > 0:
+            assert all(weight.abs().max() <= 0.03 for weight in game.D.parameters())
+            assert any(weight.abs().max() == 0.03 for weight in game.D.parameters())
+            assert any(weight.abs().max() > 0.03 for weight in game.G.parameters())
+        with torch.no_grad():  # an update that goes too far
+            for weight in game.D.parameters():
+                weight.add_(torch.randn_like(weight))
+    assert number == 2
+
+
+def test_without_a_bound_nothing_is_clipped():
+    game = gan()
+    with torch.no_grad():
+        for weight in game.D.parameters():
+            weight.fill_(3.0)
+    moves(game, images)
+    assert all(bool((weight == 3.0).all()) for weight in game.D.parameters())
+
+
+# Classes
+
+
+def test_classes_change_what_is_generated_and_labels_reach_both_networks():
+    game = conditional().eval()
+    nn.init.normal_(game.G.embedding.weight, std=3.0)  # pyright: ignore
+    z = torch.zeros(NUM_CLASSES, 4)
+    x = game.generate(z, torch.arange(NUM_CLASSES))
+    assert not torch.allclose(x[0], x[1])
+    real, y = labelled(0, 4)
+    assert not torch.equal(game.judge((real, y)), game.judge((real, y.flip(0))))
+    with pytest.raises(ValueError, match="labels .* from 0 to 2"):
+        game.generate(z)
+
+
+def test_the_generator_learns_the_classes_of_its_batch():
+    game, labels = conditional("auxiliary"), []
+    game.G.register_forward_pre_hook(lambda module, inputs: labels.append(inputs[1]))
+    _, move = moves(game, labelled)
+    assert torch.equal(labels[-1], labelled(0, 4)[1])
+    assert set(move.terms) == {"adversarial", "classes"}
+
+
+def test_an_auxiliary_classifier_learns_from_real_data_only():
+    class Known(nn.Module):
+        """Knows the class of every real image and none of the fakes."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor, y: Tensor) -> Verdict:
+            is_real = any(torch.equal(x, images(position, 4)) for position in range(0, 40, 4))
+            scores = nn.functional.one_hot(y, NUM_CLASSES) * (50.0 if is_real else -50.0)
+            return Verdict(x.flatten(1).sum(1) * self.weight, classes=scores * self.weight)
+
+    game = conditional("auxiliary")
+    game.D = Known()
+    d, g = moves(game, labelled)
+    assert d.terms["classes"].tolist() == pytest.approx([0.0] * 4, abs=1e-6)
+    assert g.terms["classes"].min() > 40
+
+
+def test_what_a_penalty_is_given_is_the_critic_of_the_same_classes():
+    seen = []
+
+    def spy(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        seen.append(torch.equal(critic(real), game.D(real, labelled(0, 4)[1]).logits))
+        return critic(fake)
+
+    game = conditional(penalties={"spy": (spy, 1.0)})
+    moves(game, labelled)
+    assert seen == [True]
