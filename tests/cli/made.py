@@ -8,10 +8,19 @@ import numpy as np
 from PIL import Image
 
 TINY = (
-    "training.steps=2", "training.batch=8", "training.save_every=1", "training.precision=fp32", "game.network.width=4",
-    "game.z_dim=4", "data.held_out=40", "watching.signals_every=1", "watching.samples_every=2", "watching.num_samples=4",
-    "watching.tensorboard=false", "judging.at_end=false",
-)  # fmt: skip
+    "training.steps=2",
+    "training.batch=8",
+    "training.save_every=1",
+    "training.precision=fp32",
+    "game.network.width=4",
+    "game.z_dim=4",
+    "data.held_out=40",
+    "watching.signals_every=1",
+    "watching.samples_every=2",
+    "watching.num_samples=4",
+    "watching.tensorboard=false",
+    "judging.at_end=false",
+)
 
 
 class Answer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Bad input: the exit code, a message that says what was passed and how to fix it, and nothing left behind or changed."""
+"""Bad input: the exit code, a message that says what was passed and how to fix it, and nothing left behind."""
 
 import fcntl
 import json
@@ -43,14 +43,20 @@ def checkpoint(run: Path, step: int) -> Path:
         (["--set", "training.step=2"], "training.step: unknown key. Did you mean 'steps'?"),
         (["--set", "training.steps=many"], "training.steps: Input should be a valid integer"),
         (["--set", "training.steps=0"], "steps is 0: expected a whole number of at least 1"),
-        (["--set", "training.batch=9", "training.accumulate=2"], "batch = 9 cannot be split into 2 equal micro-batches"),
+        (
+            ["--set", "training.batch=9", "training.accumulate=2"],
+            "batch = 9 cannot be split into 2 equal micro-batches",
+        ),
         (["--set", "game.loss=hing"], "Did you mean 'hinge'?"),
         (["--set", "game.kind=cgan"], "game: kind 'cgan' is not known"),
         (["--set", "training.steps"], "expected key=value, for example --set training.steps=2000"),
         (["--set", "players.Q.rule=sgd"], "Settings for the player 'Q', whom the game does not have"),
         (["--set", "data.kind=files"], "data.path: a value is needed"),
         (["sngan", "--data", "odd", "--set", "game.network.width=4"], "cannot make images of 9×9 pixels"),
-        (["--data", "odd", "--set", "game.network.kind=resnet"], "The nearest are 8 and 10: set data.size to one of them"),
+        (
+            ["--data", "odd", "--set", "game.network.kind=resnet"],
+            "The nearest are 8 and 10: set data.size to one of them",
+        ),
         (["--data", "small"], "expected a size from 8 to 256. Set data.size to one in that range"),
         (["ring", "--set", "game.network.kind=dcgan"], "Use --set game.network.kind=mlp"),
     ],
@@ -114,7 +120,9 @@ def test_a_path_that_does_not_exist_leaves_65(command: Command, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("num", "message"), [(0, "is empty: no files"), (1, "expected at least 2 images to learn from")])
+@pytest.mark.parametrize(
+    ("num", "message"), [(0, "is empty: no files"), (1, "expected at least 2 images to learn from")]
+)
 def test_too_few_images_leave_65(command: Command, tmp_path: Path, num: int, message: str):
     images(tmp_path / "pictures", num)
     for place in (["--run", "run"], [], ["--dry-run"]):
@@ -204,7 +212,9 @@ def test_a_folder_that_is_no_run_is_refused(command: Command, tmp_path: Path, ru
     assert not list((tmp_path / "empty").iterdir())
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "{", '{"data": 3}', '{"data": {"name": "x", "shape": 3, "classes": []}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "{", '{"data": 3}', '{"data": {"name": "x", "shape": 3, "classes": []}}']
+)
 def test_a_damaged_card_is_refused(command: Command, run: Path, content: str):
     (run / "run.json").write_text(content)
     answer = command("report", run)
@@ -338,7 +348,9 @@ def test_a_place_that_does_not_exist_leaves_74(command: Command, run: Path):
 # The command line itself
 
 
-@pytest.mark.parametrize("arguments", [["trian"], ["train", "--nope"], ["sample"], ["train", "a", "b"], ["sample", "x", "--num", "y"]])
+@pytest.mark.parametrize(
+    "arguments", [["trian"], ["train", "--nope"], ["sample"], ["train", "a", "b"], ["sample", "x", "--num", "y"]]
+)
 def test_what_the_command_line_does_not_know_is_refused_without_a_traceback(command: Command, arguments: list[str]):
     answer = command(*arguments)
     assert answer.code not in (0, None)

@@ -192,7 +192,7 @@ def test_classes_change_what_is_generated_and_labels_reach_both_networks():
     assert not torch.allclose(x[0], x[1])
     real, y = labelled(0, 4)
     assert not torch.equal(game.judge((real, y)), game.judge((real, y.flip(0))))
-    with pytest.raises(ValueError, match="labels .* from 0 to 2"):
+    with pytest.raises(ValueError, match=r"labels .* from 0 to 2"):
         game.generate(z)
 
 

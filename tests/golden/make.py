@@ -4,10 +4,11 @@ A refactor may not change them; a change of mathematics or of a recipe must, and
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.core.game import Clock
 from equipoise.recipes import load
@@ -25,14 +26,14 @@ class Losses:
     def __init__(self):
         self.lines: list[dict[str, float]] = []
 
-    def before_update(self, *_: object) -> None:
+    def before_update(self, clock: Clock, player: str, parameters: Mapping[str, nn.Parameter]) -> None:
         pass
 
     def after_step(self, clock: Clock, record: dict[str, Tensor | float]) -> None:
         losses = {name: value for name, value in record.items() if name.startswith("loss/")}
         self.lines.append({name: float(torch.as_tensor(value).double().mean()) for name, value in losses.items()})
 
-    def on_event(self, *_: object) -> None:
+    def on_event(self, clock: Clock, kind: str, message: str) -> None:
         pass
 
 

@@ -201,6 +201,7 @@ def test_every_parameter_takes_part(family: str):
     generator = built(GENERATORS[family], num_classes=3)
     critic = built(CRITICS[family], num_classes=3, conditioning="projection")
     critic(generator(noise(), LABELS), LABELS).logits.square().sum().backward()
-    idle = [n for n, p in [*generator.named_parameters(), *critic.named_parameters()] if p.grad is None or not p.grad.any()]
+    parameters = [*generator.named_parameters(), *critic.named_parameters()]
+    idle = [name for name, parameter in parameters if parameter.grad is None or not parameter.grad.any()]
     # Batch normalisation takes away what is the same for all positions and examples, so such gradients may be zero.
     assert all(name.endswith("bias") for name in idle), idle

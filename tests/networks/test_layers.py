@@ -1,5 +1,7 @@
 """Shared parts: sizes, class conditioning, the critic's head, spectral normalisation, initial weights."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,7 @@ def test_conditional_batch_norm_starts_as_plain_batch_norm():
 
 
 def test_the_projection_head_adds_the_inner_product_with_the_class():
-    head = CriticHead(5, 3, "projection", wrap_for("none"))
+    head: Any = CriticHead(5, 3, "projection", wrap_for("none"))
     h, labels = torch.randn(4, 5), torch.tensor([2, 0, 1, 2])
     embedding, weight, bias = head.embedding.weight.tolist(), head.logit.weight[0].tolist(), head.logit.bias.tolist()[0]
     expected = [
@@ -55,7 +57,7 @@ def test_the_projection_head_adds_the_inner_product_with_the_class():
 
 
 def test_the_auxiliary_head_scores_every_class_and_leaves_the_logit_alone():
-    head = CriticHead(5, 3, "auxiliary", wrap_for("none"))
+    head: Any = CriticHead(5, 3, "auxiliary", wrap_for("none"))
     h = torch.randn(4, 5)
     logits, classes = head(h, None)
     torch.testing.assert_close(logits, head.logit(h)[:, 0])
@@ -94,7 +96,7 @@ def test_cropping_keeps_the_middle(have: int, want: int, first: int):
 # Spectral normalisation
 
 
-def spectral_layers() -> list[tuple[nn.Module, Tensor]]:
+def spectral_layers() -> list[tuple[Any, Tensor]]:
     wrap = wrap_for("spectral")
     torch.manual_seed(0)
     return [
@@ -133,10 +135,11 @@ def test_spectral_normalisation_changes_no_buffer_in_eval_mode(number: int):
 @pytest.mark.parametrize("normalisation", ["none", "spectral"])
 def test_orthogonal_weights_have_orthonormal_rows_or_columns(normalisation):
     wrap = wrap_for(normalisation)
-    network = nn.Sequential(wrap(nn.Linear(12, 7)), wrap(nn.Conv2d(2, 30, 3)), wrap(nn.Conv2d(4, 5, 1)))
-    orthogonal_(network)
-    for layer in network:
-        w = (layer.parametrizations.weight.original if normalisation == "spectral" else layer.weight).detach().flatten(1)
+    layers: list[Any] = [wrap(nn.Linear(12, 7)), wrap(nn.Conv2d(2, 30, 3)), wrap(nn.Conv2d(4, 5, 1))]
+    orthogonal_(nn.Sequential(*layers))
+    for layer in layers:
+        original = layer.parametrizations.weight.original if normalisation == "spectral" else layer.weight
+        w = original.detach().flatten(1)
         gram = w @ w.T if len(w) <= w.shape[1] else w.T @ w
         torch.testing.assert_close(gram, torch.eye(len(gram)), atol=1e-5, rtol=0)
         torch.testing.assert_close(layer.weight.detach().flatten(1).svd().S.max(), torch.tensor(1.0), atol=1e-4, rtol=0)

@@ -91,7 +91,7 @@ def test_sigterm_saves_and_leaves_and_the_resumed_run_equals_an_unbroken_one(tmp
     first, stopped = saved_steps(tmp_path / "cut")
     assert first == 0
     assert stopped > 0
-    assert f"Stopped by signal 15 after step {stopped}; all is saved." in output
+    assert f"Stopped by signal 15 after step {stopped}; everything is saved." in output
     goal = stopped + 30
     resumed = command("resume", str(tmp_path / "cut"), f"--set=training.steps={goal}")
     output, _ = resumed.communicate(timeout=LIMIT)
@@ -155,7 +155,7 @@ def trainer(folder: Path, observer: Signals, *, steps: int = 8) -> Trainer:
 def test_a_signal_finishes_the_step_saves_and_restores_the_handlers(number, tmp_path):
     former = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     playing = trainer(tmp_path, Signals(at_step=3, numbers=(number,)))
-    with pytest.raises(Interrupted, match="after step 3; all is saved") as caught:
+    with pytest.raises(Interrupted, match="after step 3; everything is saved") as caught:
         playing.fit()
     assert caught.value.exit_code == 128 + number
     assert Checkpoints(tmp_path).steps() == [0, 3]

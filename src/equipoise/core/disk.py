@@ -63,7 +63,8 @@ def disk_errors(what: str, path: Path, *, num_bytes: int = 0) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskError(
                 f"The disk is full: {what} in {path} needs {readable(num_bytes)}, "
-                f"{readable(free_bytes(path))} are free. Nothing that was saved before is lost. Free some space, then continue with `equipoise resume`."
+                f"{readable(free_bytes(path))} are free. "
+                "Nothing that was saved before is lost. Free some space, then continue with `equipoise resume`."
             ) from error
         raise DiskError(f"{what.capitalize()} in {path} failed: {error.strerror or error}.") from error
 

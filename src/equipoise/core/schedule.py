@@ -60,7 +60,9 @@ class Lazy:
 
     def __post_init__(self):
         if self.every < 1:
-            raise ValueError(f"Lazy(every={self.every}): expected a number of steps of at least 1. Use 1 for every step.")
+            raise ValueError(
+                f"Lazy(every={self.every}): expected a number of steps of at least 1. Use 1 for every step."
+            )
 
 
 def weight_and_interval(weight: Scheduled | Lazy) -> tuple[Scheduled, int]:

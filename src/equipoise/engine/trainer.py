@@ -154,9 +154,10 @@ class Trainer:
                     self.save()
             if interruption.signal_number:
                 self.save()
+                number = interruption.signal_number
                 raise Interrupted(
-                    f"Stopped by signal {interruption.signal_number} after step {self.clock.step}; all is saved.",
-                    signal_number=interruption.signal_number,
+                    f"Stopped by signal {number} after step {self.clock.step}; everything is saved.",
+                    signal_number=number,
                 )
 
     def advance(self) -> None:

@@ -24,7 +24,10 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
 
 
 def load(
-    name: str | Path | Recipe | None = None, *, data: str | Path | None = None, settings: Mapping[str, Any] | None = None
+    name: str | Path | Recipe | None = None,
+    *,
+    data: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[Recipe, str]:
     """A recipe and its origin, from the name of a shipped one, a TOML file, `file.py:function`, or a `Recipe`.
 
