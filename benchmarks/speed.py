@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.precision import has_native_bf16
@@ -83,11 +82,17 @@ def bare_loop(network: str, *, batch: int, device: torch.device, optimised: bool
 def trainer_loop(network: str, *, batch: int, device: torch.device, default: bool) -> tuple[Callable[[], None], str]:
     """The trainer with its default plan, or with its plain one; recording as a run does."""
     make_g, make_d, loss = NETWORKS[network]
-    plan = Plan(steps=10**6, batch=batch) if default else Plan(steps=10**6, batch=batch, precision="fp32", channels_last=False)
+    plan = (
+        Plan(steps=10**6, batch=batch)
+        if default
+        else Plan(steps=10**6, batch=batch, precision="fp32", channels_last=False)
+    )
     data = real_images(batch, device)
     settings = dict.fromkeys("DG", Optimizer())
     game = GAN(make_g(), make_d(), z_dim=Z, loss=loss)
-    trainer = Trainer(game, lambda position, size: data, players=settings, plan=plan, observers=[Recording()], device=device)
+    trainer = Trainer(
+        game, lambda position, size: data, players=settings, plan=plan, observers=[Recording()], device=device
+    )
     return trainer.advance, trainer.precision
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made import TINY, Command, images, tree
 
@@ -130,6 +131,13 @@ def test_too_few_images_leave_65(command: Command, tmp_path: Path, num: int, mes
         assert answer.code == 65
         assert message in answer.err
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_an_array_of_one_example_leaves_65(command: Command, tmp_path: Path):
+    np.save(tmp_path / "one.npy", np.zeros((1, 8, 8), np.uint8))
+    answer = command("train", "--data", "one.npy", "--run", "run")
+    assert answer.code == 65
+    assert [path.name for path in tmp_path.iterdir()] == ["one.npy"]
 
 
 def test_a_conditional_game_without_labels_leaves_65(command: Command, tmp_path: Path):

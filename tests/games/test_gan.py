@@ -196,6 +196,17 @@ def test_classes_change_what_is_generated_and_labels_reach_both_networks():
         game.generate(z)
 
 
+def test_the_critic_sees_every_example_with_its_own_class():
+    game, made, judged = conditional(), [], []
+    game.G.register_forward_hook(lambda module, inputs, output: made.append((output.detach(), inputs[1])))
+    game.D.register_forward_pre_hook(lambda module, inputs: judged.append((inputs[0].detach(), inputs[1])))
+    moves(game, labelled)
+    known = [labelled(0, 4), *made]
+    for x, y in judged:
+        assert any(torch.equal(x, other_x) and torch.equal(y, other_y) for other_x, other_y in known)
+    assert len(judged) == 3
+
+
 def test_the_generator_learns_the_classes_of_its_batch():
     game, labels = conditional("auxiliary"), []
     game.G.register_forward_pre_hook(lambda module, inputs: labels.append(inputs[1]))

@@ -196,6 +196,12 @@ def test_of_a_number_that_may_be_a_table_only_the_form_that_was_meant_is_spoken_
     )
 
 
+def test_a_form_that_the_number_cannot_have_is_answered_with_those_that_it_can():
+    message = refusal("players.G.learning_rate={weight=1.0, every=2}")
+    assert "players.G.learning_rate.start: a value is needed" in message
+    assert "players.G.learning_rate.weight: unknown key" in message
+
+
 def test_errors_quote_no_more_than_a_person_reads():
     assert len(refusal(f"training.steps={'x' * 100_000}")) < 300
     assert len(refusal(f"training.steps={[0] * 10_000}")) < 300

@@ -28,7 +28,9 @@ def after_training(run: Run) -> None:
 
 def metrics_table(result: Evaluation) -> None:
     """The metrics, with real against real beside them."""
-    table = Table(title=f"{result.num_samples} samples, in the features of {result.feature_space}", title_justify="left")
+    table = Table(
+        title=f"{result.num_samples} samples, in the features of {result.feature_space}", title_justify="left"
+    )
     for column in ("metric", "samples", "real against real", "better"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for row in rows(result):
@@ -45,7 +47,10 @@ def dry(recipe: Recipe, origin: str) -> None:
     trainer = run.trainer(parts.train.to(run.device))
     print(to_toml(recipe))
     classes = f", {len(source.classes)} classes" if source.classes else ""
-    print(f"Data        {source.name}: {len(parts.train)} to train on, {len(parts.held_out)} held out, shape {source.shape}{classes}")
+    print(
+        f"Data        {source.name}: {len(parts.train)} to train on, {len(parts.held_out)} held out, "
+        f"shape {source.shape}{classes}"
+    )
     for note in (*source.notes, *source.skipped):
         print(f"            {note}")
     for player, seat in trainer.seats.items():

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class EquipoiseError(Exception):
-    """Base of all errors that are meant for the user. The command line prints the message and leaves with `exit_code`."""
+    """Base of all errors meant for the user. The command line prints the message and leaves with `exit_code`."""
 
     exit_code = 1
 

@@ -27,8 +27,8 @@ class Move:
     """One player's turn: the loss terms it minimises, by name, and what the monitor may look at.
 
     Terms are given by keyword, or as a mapping where their names are data. They are raw (their weights live in
-    `Game.weights`) and may be per example: the trainer takes the mean. `remember` holds new values for buffers of the game, by name: the trainer
-    averages them over micro-batches and writes them once, with the update.
+    `Game.weights`) and may be per example: the trainer takes the mean. `remember` holds new values for buffers of the
+    game, by name: the trainer averages them over micro-batches and writes them once, with the update.
     """
 
     def __init__(

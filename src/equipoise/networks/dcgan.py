@@ -6,8 +6,8 @@ from torch.nn.functional import leaky_relu, relu
 
 from equipoise.core.game import Verdict
 from equipoise.networks.layers import (
-    Conditioning,
     ConditionalBatchNorm,
+    Conditioning,
     CriticHead,
     LabelPlanes,
     Normalisation,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class MLPGenerator(nn.Module):
         self.shape = tuple(shape)
         self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else None
         widths = [z_dim * (2 if num_classes else 1), *[width] * num_layers]
-        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(widths, widths[1:])])
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(widths)])
         self.out = nn.Linear(width, math.prod(self.shape))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -50,7 +51,7 @@ class MLPCritic(nn.Module):
         self.embedding = nn.Embedding(num_classes, width) if conditioning == "concatenation" else None
         first = math.prod(shape) + (width if self.embedding is not None else 0)
         widths = [first, *[width] * num_layers]
-        self.layers = nn.ModuleList([wrap(nn.Linear(a, b)) for a, b in zip(widths, widths[1:])])
+        self.layers = nn.ModuleList([wrap(nn.Linear(a, b)) for a, b in pairwise(widths)])
         self.norms = nn.ModuleList(
             [nn.BatchNorm1d(width) if normalisation == "batch" and k > 0 else nn.Identity() for k in range(num_layers)]
         )

@@ -1,6 +1,7 @@
 """Residual networks in the style of SNGAN and BigGAN (Miyato et al. 2018, App. B.4; Brock et al. 2019, App. B)."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +9,8 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from equipoise.core.game import Verdict
 from equipoise.networks.layers import (
-    Conditioning,
     ConditionalBatchNorm,
+    Conditioning,
     CriticHead,
     LabelPlanes,
     Normalisation,
@@ -44,7 +45,8 @@ class UpBlock(nn.Module):
 
     def __init__(self, incoming: int, outgoing: int, num_classes: int):
         super().__init__()
-        self.norm1, self.norm2 = ConditionalBatchNorm(incoming, num_classes), ConditionalBatchNorm(outgoing, num_classes)
+        self.norm1 = ConditionalBatchNorm(incoming, num_classes)
+        self.norm2 = ConditionalBatchNorm(outgoing, num_classes)
         self.conv1 = nn.Conv2d(incoming, outgoing, 3, padding=1)
         self.conv2 = nn.Conv2d(outgoing, outgoing, 3, padding=1)
         self.skip = nn.Conv2d(incoming, outgoing, 1)
@@ -82,7 +84,7 @@ class ResNetGenerator(nn.Module):
         self.start, doublings = start_and_doublings(size)
         widths = [num_channels(width, level, size) for level in range(doublings, -1, -1)]  # from small to large
         self.project = nn.Linear(z_dim, widths[0] * self.start**2)
-        self.blocks = nn.ModuleList([UpBlock(a, b, num_classes) for a, b in zip(widths, widths[1:])])
+        self.blocks = nn.ModuleList([UpBlock(a, b, num_classes) for a, b in pairwise(widths)])
         self.norm = nn.BatchNorm2d(widths[-1])
         self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
         orthogonal_(self)
@@ -123,7 +125,7 @@ class ResNetCritic(nn.Module):
         incoming = channels + (self.planes is not None)
         self.blocks = nn.ModuleList(
             [DownBlock(incoming, widths[0], wrap, halve=halvings > 0, first=True)]
-            + [DownBlock(a, b, wrap, halve=True) for a, b in zip(widths, widths[1:])]
+            + [DownBlock(a, b, wrap, halve=True) for a, b in pairwise(widths)]
             + [DownBlock(widths[-1], widths[-1], wrap, halve=False) for _ in range(2)]
         )
         self.head = CriticHead(widths[-1], num_classes, conditioning, wrap)

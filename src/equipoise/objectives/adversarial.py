@@ -63,7 +63,7 @@ def raise_fake(real: Float[Tensor, "*n"], fake: Float[Tensor, "*n"]) -> Float[Te
 
 
 def relativistic_pairing_d(real: Float[Tensor, "*n"], fake: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """sp(-(r - f)): each real example is compared with one fake (Jolicoeur-Martineau 2018; Huang et al. 2024, Eq. 2)."""
+    """sp(-(r - f)): each real is compared with one fake (Jolicoeur-Martineau 2018; Huang et al. 2024, Eq. 2)."""
     return softplus(fake - real)
 
 

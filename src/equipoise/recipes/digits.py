@@ -10,8 +10,8 @@ from equipoise.runs.recipe import Recipe, Watching
 def digits() -> Recipe:
     """1,797 handwritten digits of 8×8 pixels, unconditional: `equipoise train`.
 
-    Multi-layer perceptrons, since convolutions cost ten times as much per step at this size. R1 keeps every class alive;
-    the high learning rate that falls to zero gives the quality (docs/log.md). Measured by `python -m benchmarks.digits`.
+    Multi-layer perceptrons, since convolutions cost ten times as much per step at this size. R1 keeps every class
+    alive; the high learning rate that falls to zero gives the quality. Measured by `python -m benchmarks.digits`.
     """
     player = Optimizer(learning_rate=Schedule(start=1.5e-3, end=0.0), betas=(0.5, 0.99))
     return Recipe(

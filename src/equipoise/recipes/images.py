@@ -19,7 +19,7 @@ def images() -> Recipe:
 
 
 def sngan() -> Recipe:
-    """Residual networks with spectral normalisation and hinge loss (Miyato et al. 2018): `equipoise train sngan --data …`."""
+    """Residual networks, spectral normalisation, hinge loss (Miyato et al. 2018): `equipoise train sngan --data …`."""
     base = images()
     return base.model_copy(
         update={

@@ -23,8 +23,14 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunBusyError(f"The run folder {folder} is in use by {holder(path)}. Wait for it, or use another folder.") from error
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+            raise RunBusyError(
+                f"The run folder {folder} is in use by {holder(path)}. Wait for it, or use another folder."
+            ) from error
+        me = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         with disk_errors("locking the run folder", folder):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(me).encode(), 0)

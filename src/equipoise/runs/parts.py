@@ -240,7 +240,7 @@ class Conditional(GameSettings):
         num_classes = len(examples.classes)
         if num_classes == 0:
             raise DataError(
-                f"A conditional game needs labels, and {examples.name} has none. Expected a folder of folders (one per class), "
+                f"A conditional game needs labels, and {examples.name} has none. Expected a folder of folders, "
                 "a zip with dataset.json labels, or an .npz with labels. Without labels use --set game.kind=gan."
             )
         return ConditionalGAN(

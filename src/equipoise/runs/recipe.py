@@ -67,8 +67,12 @@ class Recipe(Part):
 
 
 # What may change between two sessions of one run: none of it enters the mathematics of a step that is already taken.
-FREE_TO_CHANGE = ("name", "watching", "judging", "training.steps", "training.save_every", "training.keep", "training.patience",
-                  "training.rollbacks", "training.precision")  # fmt: skip
+FREE_TO_CHANGE = (
+    "name",
+    "watching",
+    "judging",
+    *(f"training.{key}" for key in ("steps", "threads", "precision", "save_every", "keep", "patience", "rollbacks")),
+)
 
 SHORT = reprlib.Repr()
 """What was passed, in errors: never longer than a person reads."""
@@ -332,5 +336,7 @@ def differences(mine: Recipe, theirs: Recipe) -> list[str]:
 
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 over what matters for the mathematics."""
-    content = {k: v for k, v in flat(recipe).items() if not any(k == f or k.startswith(f"{f}.") for f in FREE_TO_CHANGE)}
+    content = {
+        k: v for k, v in flat(recipe).items() if not any(k == f or k.startswith(f"{f}.") for f in FREE_TO_CHANGE)
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,15 @@ from PIL import Image
 from torch import Tensor
 
 from equipoise.core.disk import disk_errors, free_bytes, readable, replace_file
-from equipoise.core.errors import CheckpointError, DataError, DiskError, DivergedError, EquipoiseError, Interrupted, RecipeError
+from equipoise.core.errors import (
+    CheckpointError,
+    DataError,
+    DiskError,
+    DivergedError,
+    EquipoiseError,
+    Interrupted,
+    RecipeError,
+)
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
@@ -91,7 +99,9 @@ class Run:
         """A run folder that exists. Raises `RecipeError` if it is none."""
         folder = Path(folder).resolve()
         if not (folder / "run.json").is_file() or not (folder / "recipe.toml").is_file():
-            raise RecipeError(f"{folder} is not a run folder: expected recipe.toml and run.json in it. {known_runs(folder)}")
+            raise RecipeError(
+                f"{folder} is not a run folder: expected recipe.toml and run.json in it. {known_runs(folder)}"
+            )
         try:
             card = json.loads((folder / "run.json").read_text("utf-8"))
             data = card["data"]
@@ -181,7 +191,9 @@ class Run:
                 self.folder / "checkpoints",
                 keep=self.recipe.training.keep,
                 identity={"run": self.id, "recipe": to_dict(self.recipe), "data": source.fingerprint},
-                notice=lambda kind, message: watcher.events.append(event(0, kind, message)) or watcher.view.event(message),
+                notice=lambda kind, message: (
+                    watcher.events.append(event(0, kind, message)) or watcher.view.event(message)
+                ),
             )
         return Trainer(
             self.build_game(),
@@ -256,7 +268,7 @@ class Run:
         for manifest in self.manifests():
             if manifest["identity"].get("data") != source.fingerprint:
                 raise DataError(
-                    f"The data has changed since {self.folder} was trained: {source.name} now has {len(source)} examples with "
+                    f"The data has changed since {self.folder} was trained: {source.name} has {len(source)} examples, with "
                     "other content or labels. Restore the data, or start a new run."
                 )
             return
@@ -268,7 +280,7 @@ class Run:
         needed, free = size * (self.recipe.training.keep + 1), free_bytes(self.folder)
         if free < needed:
             raise DiskError(
-                f"The disk of {self.folder} has {readable(free)} free, and its checkpoints will need {readable(needed)}. "
+                f"The disk of {self.folder} has {readable(free)} free; its checkpoints will need {readable(needed)}. "
                 "Free some space, choose another folder by --run, or keep fewer by --set training.keep=1."
             )
 
@@ -285,11 +297,13 @@ class Run:
 
     @contextmanager
     def trained_game(self) -> Iterator[tuple[Game, int]]:
-        """The game with the averaged weights of the newest sound checkpoint, in eval mode, and that checkpoint's step."""
+        """The game with the averaged weights of the newest sound checkpoint, in eval mode, and the step of that."""
         notes: list[str] = []
         snapshot = Checkpoints(self.folder / "checkpoints", notice=lambda kind, text: notes.append(text)).newest()
         if snapshot is None:
-            raise CheckpointError(f"{self.folder} holds no checkpoint yet. Train it first: equipoise resume {self.folder}")
+            raise CheckpointError(
+                f"{self.folder} holds no checkpoint yet. Train it first: equipoise resume {self.folder}"
+            )
         game = self.build_game()
         try:
             game.load_state_dict({**snapshot.tensors["game"], **snapshot.tensors["averaged"]})
@@ -310,7 +324,9 @@ class Run:
             labels = None if label is None else torch.full((num,), self.class_number(label))
             return samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
 
-    def interpolate(self, num_ways: int = 8, num_steps: int = 8, *, seed: int = 0, label: int | str | None = None) -> Tensor:
+    def interpolate(
+        self, num_ways: int = 8, num_steps: int = 8, *, seed: int = 0, label: int | str | None = None
+    ) -> Tensor:
         """Generated examples between pairs of latents, [num_ways · num_steps, *shape]."""
         with self.trained_game() as (game, _):
             latent = self.latent(game)
@@ -354,9 +370,8 @@ class Run:
         count = min(num or self.recipe.judging.num_samples, len(parts.held_out), len(parts.train))
         if count < FEWEST:
             raise DataError(
-                f"{count} held-out examples are too few to judge by: expected at least {FEWEST}. {parts.train.name} has "
-                f"{len(parts.train) + len(parts.held_out)} examples, of which data.held_out = {self.recipe.data.held_out}, "
-                "but at most three tenths, are held out. Give more data."
+                f"{count} held-out examples are too few to judge by: expected at least {FEWEST}. Give more data, or hold out "
+                f"more: data.held_out is {self.recipe.data.held_out}, and at most three tenths of the data are held out."
             )
         held_out, train = some(parts.held_out, count, seed), some(parts.train, count, seed)
         with self.trained_game() as (game, step):
@@ -470,7 +485,8 @@ def refuse_used(folder: Path, recipe: Recipe) -> None:
         lines = differences(recipe, Run.open(folder).recipe)
         what = "with a different recipe (there -> here):\n  " + "\n  ".join(lines) if lines else "with this very recipe"
         raise RecipeError(
-            f"{folder} already holds a run {what}\nGo on with it by `equipoise resume {folder}`, or choose another folder."
+            f"{folder} already holds a run {what}\n"
+            f"Go on with it by `equipoise resume {folder}`, or choose another folder."
         )
     if folder.is_dir() and any(folder.iterdir()):
         raise RecipeError(f"{folder} is not empty and holds no run: expected a folder that is new or empty.")

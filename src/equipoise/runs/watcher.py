@@ -108,7 +108,7 @@ class Watcher:
 
     @torch.no_grad()
     def ask_held_out(self) -> None:
-        """The critic's logits on real data that it never learned from: equal to those on train data while it is healthy."""
+        """The critic's logits on reals that it never learned from: like those on train data while it is healthy."""
         game = self.trainer.game
         game.eval()
         self.record.add("watch/held_out", game.judge(self.trainer.place(self.some_held_out(NUM_HELD_OUT))))
