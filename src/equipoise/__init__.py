@@ -69,6 +69,15 @@ def train(
     return run.train(quiet=quiet)
 
 
-def resume(folder: str | Path, *, settings: Mapping[str, Any] | None = None, quiet: bool = False) -> Run:
-    """Go on with a run from its newest sound checkpoint, and return it finished."""
-    return Run.open(folder).train(resume=True, settings=settings, quiet=quiet)
+def resume(
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    recipe: Recipe | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Go on with a run from its newest sound checkpoint, and return it finished.
+
+    `recipe` is needed only where the run was trained from a `Recipe` object with a game of your own.
+    """
+    return Run.open(folder, like=recipe).train(resume=True, settings=settings, quiet=quiet)

@@ -484,3 +484,18 @@ def test_a_game_of_ones_own_does_not_stand_in_the_way_of_shipped_data():
 def test_a_recipe_cannot_be_changed_after_validation():
     with pytest.raises(ValueError, match="frozen"):
         recipe().name = "other"  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["training.threads=0", "training.threads=-2", "training.ema_half_life=nan", "players.D.learning_rate=inf"],
+)
+def test_numbers_that_make_no_sense_are_refused(setting):
+    with pytest.raises(RecipeError, match=setting.split("=")[0].rpartition(".")[2]):
+        with_settings(Recipe(), dict([parse_setting(setting)]))
+
+
+def test_a_data_path_does_not_depend_on_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = with_settings(Recipe(), {"data.kind": "files", "data.path": "pictures"})
+    assert recipe.data.path == tmp_path / "pictures"

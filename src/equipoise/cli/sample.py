@@ -45,6 +45,8 @@ def sample(
 
     if not 1 <= num <= 4096:
         raise RecipeError(f"--num {num}: expected a number from 1 to 4096.")
+    if interpolate and truncation != 1.0:
+        raise RecipeError("--interpolate walks between whole latents: it takes no --truncation. Use one of the two.")
     opened = Run.open(run)
     kind = "interpolation" if interpolate else "samples"
     path = out or opened.folder / "samples" / f"{kind}{'' if class_ is None else f'-class-{class_}'}-seed-{seed}.png"

@@ -15,7 +15,7 @@ from equipoise.core.schedule import Scheduled, ends
 class Optimizer:
     """The settings of one player. Adam's betas default to (0, 0.99), as in StyleGAN2 and R3GAN."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}
 
     rule: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     learning_rate: Scheduled = 2e-4

@@ -26,7 +26,7 @@ Record = dict[str, Tensor | float]
 class Plan:
     """How long and in what way to train; nothing here is about a particular game."""
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}
 
     steps: int = 1000
     batch: int = 64
@@ -56,6 +56,8 @@ class Plan:
         for name in ("steps", "batch", "accumulate", "measure_every", "save_every", "keep", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a whole number of at least 1.")
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads is {self.threads}: expected a whole number of at least 1, or leave it out.")
         for name in ("ema_half_life", "ema_ramp", "rollbacks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a number of at least 0.")

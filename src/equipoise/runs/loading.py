@@ -25,6 +25,8 @@ def python_recipe(origin: str) -> Recipe:
         raise RecipeError(f"{path} cannot be loaded as Python.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # it may import the files beside it, as a script may
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from equipoise import objectives
@@ -280,6 +280,12 @@ class Files(DataSettings):
     part: str | None = None
     """The sub-folder to use, such as "train"."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
+
+    @field_validator("path")
+    @classmethod
+    def from_anywhere(cls, path: Path) -> Path:
+        """A run can be resumed from any folder."""
+        return path.expanduser().absolute()
 
     def open(self) -> Source:
         return open_source(self.path, size=self.size, channels=self.channels, part=self.part, fit=self.fit)

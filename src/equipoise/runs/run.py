@@ -95,8 +95,11 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path | str) -> "Run":
-        """A run folder that exists. Raises `RecipeError` if it is none."""
+    def open(cls, folder: Path | str, *, like: Recipe | None = None) -> "Run":
+        """A run folder that exists. Raises `RecipeError` if it is none.
+
+        A run that was trained from a `Recipe` object with a game of your own needs such a recipe as `like`.
+        """
         folder = Path(folder).resolve()
         if not (folder / "run.json").is_file() or not (folder / "recipe.toml").is_file():
             raise RecipeError(
@@ -108,7 +111,8 @@ class Run:
             examples = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"]))
         except (ValueError, KeyError, TypeError) as error:
             raise RecipeError(f"{folder / 'run.json'} is damaged: {error}.") from error
-        like = python_recipe(card["origin"]) if is_python_recipe(card["origin"]) else None
+        if is_python_recipe(card["origin"]):
+            like = python_recipe(card["origin"])
         return cls(folder, from_dict(read_toml(folder / "recipe.toml"), like=like), card["origin"], examples)
 
     # ---------------------------------------------------------------- training
@@ -268,8 +272,8 @@ class Run:
         for manifest in self.manifests():
             if manifest["identity"].get("data") != source.fingerprint:
                 raise DataError(
-                    f"The data has changed since {self.folder} was trained: {source.name} has {len(source)} examples, with "
-                    "other content or labels. Restore the data, or start a new run."
+                    f"The data has changed since {self.folder} was trained: {source.name} has {len(source)} examples, "
+                    "with other content or labels. Restore the data, or start a new run."
                 )
             return
 
@@ -366,12 +370,14 @@ class Run:
 
         The result is appended to metrics.json. Raises `DataError` if too few examples were held out.
         """
-        parts = self.parts(source or self.source())
+        source = source or self.source()
+        self.check_data(source)
+        parts = self.parts(source)
         count = min(num or self.recipe.judging.num_samples, len(parts.held_out), len(parts.train))
         if count < FEWEST:
             raise DataError(
-                f"{count} held-out examples are too few to judge by: expected at least {FEWEST}. Give more data, or hold out "
-                f"more: data.held_out is {self.recipe.data.held_out}, and at most three tenths of the data are held out."
+                f"{count} held-out examples are too few to judge by: expected at least {FEWEST}. Give more data, or "
+                f"raise data.held_out = {self.recipe.data.held_out}; at most three tenths of the data are held out."
             )
         held_out, train = some(parts.held_out, count, seed), some(parts.train, count, seed)
         with self.trained_game() as (game, step):

@@ -25,6 +25,8 @@ def samples(
     A conditional game without `labels` [num] gets every class in turn, equally often. `truncation` below 1 redraws
     the latents that are further than 2 · truncation from 0 (Brock et al. 2019, Sec. 3.1): less variety, more typical.
     """
+    if num < 1:
+        raise RecipeError(f"{num} samples: expected a number of at least 1.")
     z = truncated(torch.randn(num, game.z_dim, generator=generator(seed, "latents")), truncation, seed=seed)
     if labels is None and game.num_classes:
         labels = torch.arange(num) * game.num_classes // num
