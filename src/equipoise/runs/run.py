@@ -126,7 +126,8 @@ class Run:
             if resume:
                 self.check_checkpoint()
             run = self.with_changes(settings or {})
-            return run.play(run.source(), resume=resume, quiet=quiet)
+            with threads(run.recipe.training.threads):
+                return run.play(run.source(), resume=resume, quiet=quiet)
 
     def play(self, source: Source, *, resume: bool, quiet: bool) -> "Run":
         """Train, evaluate and report, holding the lock."""

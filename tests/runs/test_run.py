@@ -1,0 +1,66 @@
+"""A run as a whole: what it promises before, while and after it trains."""
+
+import json
+
+import pytest
+import torch
+
+import equipoise
+from equipoise.core.errors import DataError, DiskError, DivergedError
+from equipoise.engine.checkpoint import Checkpoints
+from equipoise.engine.trainer import Trainer
+from equipoise.runs import run as module
+from equipoise.runs.recipe import parse_setting
+from tests.cli.made import TINY
+
+SETTINGS = dict(map(parse_setting, TINY))
+
+
+def test_a_run_computes_with_the_threads_of_its_recipe_and_leaves_the_others_alone(tmp_path, monkeypatch):
+    seen = []
+    fit = Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self: (seen.append(torch.get_num_threads()), fit(self)))
+    former = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        one = SETTINGS | {"training.threads": 1}
+        run = equipoise.train("digits", settings=one, folder=tmp_path / "run", quiet=True)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(former)
+    assert seen == [1]
+    assert json.loads((run.folder / "environment.json").read_text())["threads"] == 1
+
+
+def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "free_bytes", lambda path: 1000)
+    with pytest.raises(DiskError, match=r"1\.0 kB free.*training\.keep"):
+        equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_diverging_run_ends_with_70_and_a_report_and_a_sound_checkpoint(tmp_path):
+    hopeless = {"players.D.learning_rate": 1e30, "players.G.learning_rate": 1e30, "training.steps": 60}
+    with pytest.raises(DivergedError, match="learning rate") as ended:
+        equipoise.train("digits", settings=SETTINGS | hopeless, folder=tmp_path / "run", quiet=True)
+    assert ended.value.exit_code == 70
+    assert "diverged" in (tmp_path / "run" / "report.html").read_text()
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert kinds.count("rollback") == 3
+    assert kinds[-1] == "diverged"
+    snapshot = Checkpoints(tmp_path / "run" / "checkpoints").newest()
+    assert snapshot is not None
+    assert all(t.isfinite().all() for group in snapshot.tensors.values() for t in group.values())
+
+
+def test_evaluating_on_data_that_changed_is_refused(tmp_path):
+    run = equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    other = equipoise.load("ring")[0].data.open()
+    with pytest.raises(DataError, match="has changed"):
+        run.evaluate(source=other)
+
+
+def test_no_samples_at_all_is_an_error(tmp_path):
+    run = equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    with pytest.raises(equipoise.EquipoiseError, match="0 samples"):
+        run.sample(0)
