@@ -18,9 +18,9 @@ def digits() -> Recipe:
         name="digits",
         game=Gan(network=Mlp(), z_dim=64, loss="non-saturating", penalties={"r1": 0.15}),
         data=Digits(),
-        training=Plan(steps=12_000, batch=64, precision="fp32", threads=1, save_every=1000),
+        training=Plan(steps=11_000, batch=64, precision="fp32", threads=1, save_every=1000),
         players={"D": player, "G": player},
-        watching=Watching(samples_every=300, signals_every=100, histograms_every=2000),
+        watching=Watching(samples_every=275, signals_every=100, histograms_every=2000),
     )
 
 
