@@ -64,3 +64,33 @@ def test_no_samples_at_all_is_an_error(tmp_path):
     run = equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
     with pytest.raises(equipoise.EquipoiseError, match="0 samples"):
         run.sample(0)
+
+
+def test_a_game_whose_weights_match_no_term_leaves_no_folder(tmp_path):
+    from equipoise.games.gan import GAN
+    from equipoise.networks.mlp import MLPCritic, MLPGenerator
+    from equipoise.objectives import hinge
+
+    class Wrong(equipoise.GameSettings):
+        kind: str = "wrong"
+
+        def build(self, examples):
+            game = GAN(
+                MLPGenerator(4, examples.shape, width=4), MLPCritic(examples.shape, width=4), z_dim=4, loss=hinge
+            )
+            game.weights = {"G/adversrial": 2.0}
+            return game
+
+    with pytest.raises(equipoise.EquipoiseError, match="Did you mean 'G/adversarial'"):
+        equipoise.train(equipoise.Recipe(game=Wrong()), folder=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_is_opened_once(tmp_path, monkeypatch):
+    from equipoise.runs.parts import Digits
+
+    opened = []
+    really = Digits.open
+    monkeypatch.setattr(Digits, "open", lambda self: (opened.append(1), really(self))[1])
+    equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    assert opened == [1]

@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
         print(f"\nequipoise: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("\nequipoise: interrupted.", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, split
 from equipoise.engine.checkpoint import Checkpoints
-from equipoise.engine.trainer import Trainer, seat_players
+from equipoise.engine.trainer import Trainer
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
 from equipoise.runs.environment import environment
@@ -82,11 +82,11 @@ class Run:
             refuse_used(folder, recipe)
         source = recipe.data.open()
         examples = Examples(source.name, source.shape, source.classes)
-        draft = cls(folder or Path(recipe.name), recipe, origin, examples)
-        draft.parts(source)  # what cannot be trained leaves nothing behind
-        seat_players(draft.build_game(), recipe.players)
+        untimed = recipe.model_copy(update={"training": replace(recipe.training, precision="fp32")})
+        draft = cls(folder or Path(recipe.name), untimed, origin, examples)
+        draft.trainer(draft.parts(source).train.to(draft.device))  # what cannot be trained leaves nothing behind
         folder = folder or new_folder(recipe.name)
-        run = cls(folder, recipe, origin, examples)
+        run = cls(folder, recipe, origin, examples, source)
         with disk_errors("creating the run folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
             replace_file(folder / "recipe.toml", to_toml(recipe).encode())
@@ -167,7 +167,7 @@ class Run:
                 view.event("Evaluating …")
                 try:
                     self.evaluate(source=source)
-                except DataError as error:  # a set too small to judge by is no reason to lose the run
+                except (DataError, RecipeError) as error:  # what cannot be judged is trained all the same
                     watcher.on_event(trainer.clock, "warning", f"No evaluation: {error}")
         write_report(self.folder)
         return self
