@@ -158,7 +158,7 @@ def test_a_dry_run_prints_what_would_happen_and_writes_nothing(command: Command,
     answer = command("train", "conditional-digits", "--dry-run", "--set", *TINY)
     assert answer.code == 0
     assert 'conditioning = "projection"' in answer.out
-    assert "1757 to train on, 40 held out, shape (1, 8, 8), 10 classes" in answer.out
+    assert "1757 to train on, 40 held out, 1×8×8, 10 classes" in answer.out
     assert "Player D" in answer.out
     assert "Nothing was trained or written." in answer.out
     assert not list(tmp_path.iterdir())
@@ -280,7 +280,7 @@ def test_the_same_seed_gives_the_same_samples_and_another_seed_others(command: C
 def test_samples_go_into_the_run_folder_by_default(command: Command, conditional_run: Path):
     answer = command("sample", conditional_run, "--num", 4, "--class", 7)
     assert answer.code == 0
-    assert answer.out.strip() == str(conditional_run / "samples" / "samples-class-7-seed-0.png")
+    assert answer.out.strip() == str(conditional_run / "samples" / "samples-step-2-seed-0-num-4-class-7.png")
     assert Path(answer.out.strip()).exists()
 
 
@@ -303,7 +303,7 @@ def test_interpolations_are_rows_of_eight(command: Command, run: Path, tmp_path:
     step = (way[1:8] - way[:7]).flatten(1).norm(dim=1).max()
     assert step < (way[7] - way[0]).norm() + (way[8] - way[7]).norm()
     assert command("sample", run, "--interpolate", "--num", 8).code == 0
-    assert (run / "samples" / "interpolation-seed-0.png").exists()
+    assert (run / "samples" / "interpolation-step-2-seed-0-num-8.png").exists()
 
 
 # Evaluating, reporting, listing

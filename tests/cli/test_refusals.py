@@ -58,7 +58,7 @@ def checkpoint(run: Path, step: int) -> Path:
             ["--data", "odd", "--set", "game.network.kind=resnet"],
             "The nearest are 8 and 10: set data.size to one of them",
         ),
-        (["--data", "small"], "expected a size from 8 to 256. Set data.size to one in that range"),
+        (["--data", "small"], "expected a size from 8 to 256. Choose one, for example --set data.size=64"),
         (["ring", "--set", "game.network.kind=dcgan"], "Use --set game.network.kind=mlp"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_conditional_game_without_labels_leaves_65(command: Command, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
 
 
-def test_data_that_changed_between_two_sessions_leaves_65(command: Command, tmp_path: Path):
+def test_data_that_changed_while_the_run_rested_leaves_65(command: Command, tmp_path: Path):
     images(tmp_path / "pictures", 30)
     assert command("train", "--data", "pictures", "--run", "run", "--set", *TINY).code == 0
     images(tmp_path / "pictures", 30, seed=1)
@@ -347,10 +347,12 @@ def test_a_class_that_is_not_known_is_answered_with_those_that_are(command: Comm
     assert f"class {label!r} is not known. Classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in answer.err
 
 
-def test_a_place_that_does_not_exist_leaves_74(command: Command, run: Path):
-    answer = command("sample", run, "--out", "gone/x.npy")
-    assert answer.code == 74
-    assert "No such file or directory" in answer.err
+def test_a_place_that_cannot_be_written_to_leaves_74(command: Command, run: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    for name in ("file/x.npy", "file/x.png"):
+        answer = command("sample", run, "--out", name)
+        assert answer.code == 74
+        assert "writing samples" in answer.err.lower()
 
 
 # The command line itself

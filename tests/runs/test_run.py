@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,3 +95,69 @@ def test_data_is_opened_once(tmp_path, monkeypatch):
     monkeypatch.setattr(Digits, "open", lambda self: (opened.append(1), really(self))[1])
     equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
     assert opened == [1]
+
+
+def test_a_trained_run_is_not_started_anew(tmp_path):
+    run = equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    before = (run.folder / "signals.jsonl").read_bytes()
+    with pytest.raises(equipoise.EquipoiseError, match="equipoise resume"):
+        equipoise.Run.open(run.folder).train(quiet=True)
+    assert (run.folder / "signals.jsonl").read_bytes() == before
+
+
+def test_fewer_steps_than_reached_are_refused_and_stretched_schedules_are_announced(tmp_path):
+    run = equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    recipe = (run.folder / "recipe.toml").read_bytes()
+    with pytest.raises(equipoise.EquipoiseError, match="reached step 2"):
+        equipoise.resume(run.folder, settings={"training.steps": 1}, quiet=True)
+    assert (run.folder / "recipe.toml").read_bytes() == recipe
+    equipoise.resume(run.folder, settings={"training.steps": 4}, quiet=True)
+    events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+    assert any("stretch" in event["message"] for event in events)
+
+
+def test_a_run_follows_its_data_to_another_place(tmp_path):
+    images = torch.randint(0, 256, (60, 8, 8), dtype=torch.uint8).numpy()
+    np.save(tmp_path / "here.npy", images)
+    settings = SETTINGS | {"data.held_out": 10}
+    run = equipoise.train("digits", data=tmp_path / "here.npy", settings=settings, folder=tmp_path / "run", quiet=True)
+    (tmp_path / "here.npy").rename(tmp_path / "there.npy")
+    with pytest.raises(DataError, match=r"here\.npy"):
+        equipoise.resume(run.folder, settings={"training.steps": 3}, quiet=True)
+    moved = {"training.steps": 3, "data.path": str(tmp_path / "there.npy")}
+    assert equipoise.resume(run.folder, settings=moved, quiet=True).newest_step() == 3
+
+
+def test_damaged_metrics_are_set_aside(tmp_path):
+    run = equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    (run.folder / "metrics.json").write_text("[{")
+    run.evaluate()
+    assert len(json.loads((run.folder / "metrics.json").read_text())) == 1
+    assert (run.folder / "metrics.damaged.json").read_text() == "[{"
+
+
+def test_a_damaged_card_is_one_message(tmp_path):
+    run = equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    card = json.loads((run.folder / "run.json").read_text())
+    del card["origin"]
+    (run.folder / "run.json").write_text(json.dumps(card))
+    with pytest.raises(equipoise.EquipoiseError, match=r"run\.json is damaged"):
+        equipoise.Run.open(run.folder)
+
+
+def test_single_numbers_are_drawn_on_a_line(tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(100, 1)).astype("float32"))
+    settings = SETTINGS | {"game.network.kind": "mlp", "data.held_out": 20}
+    run = equipoise.train("digits", data=tmp_path / "x.npy", settings=settings, folder=tmp_path / "run", quiet=True)
+    assert (run.folder / "samples" / "step-00000002.png").exists()
+
+
+def test_out_of_memory_is_a_message_and_keeps_what_was_saved(tmp_path, monkeypatch):
+    def refuse(self):
+        self.save()
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Trainer, "fit", refuse)
+    with pytest.raises(equipoise.EquipoiseError, match=r"training\.batch"):
+        equipoise.train("digits", settings=SETTINGS, folder=tmp_path / "run", quiet=True)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").sound(0)

@@ -114,3 +114,12 @@ def test_the_ends_of_a_way_are_its_latents_whatever_the_number_of_steps():
 def test_a_way_stays_in_its_class():
     assert interpolation(labelled(), 2, 3, seed=0)[:, 3].tolist() == [0, 0, 0, 1, 1, 1]
     assert interpolation(labelled(), 2, 3, seed=0, labels=torch.tensor([3, 2]))[:, 3].tolist() == [3, 3, 3, 2, 2, 2]
+
+
+def test_a_tiny_truncation_answers_at_once_and_a_mild_one_keeps_the_normal_shape():
+    z = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0))
+    assert truncated(z, 1e-6, seed=0).abs().max() <= 2e-6
+    mild = truncated(z, 0.5, seed=0)
+    assert mild.abs().max() <= 1
+    # The variance of a standard normal cut off at ±1: 1 - 2 φ(1) / (2 Φ(1) - 1).
+    assert mild.var().item() == pytest.approx(1 - 2 * 0.24197 / 0.68269, rel=0.03)

@@ -16,7 +16,7 @@ from equipoise.version import __version__
 app = App(
     name="equipoise",
     version=__version__,
-    help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in about a minute.",
+    help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in two minutes.",
 )
 for command in (train, resume, sample, evaluate, recipes, report):
     app.command(command)

@@ -13,7 +13,8 @@ def resume(run: Path, /, *, set_: Settings = None) -> None:
     run
         The run folder.
     set_
-        Changes that do not enter the mathematics of the steps already taken, for example training.steps=5000.
+        Changes that do not enter the mathematics of the steps already taken, for example training.steps=5000; schedules
+        then stretch to the new length.
     """
     from equipoise.cli.show import after_training
     from equipoise.runs.recipe import parse_setting

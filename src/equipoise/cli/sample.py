@@ -48,8 +48,15 @@ def sample(
     if interpolate and truncation != 1.0:
         raise RecipeError("--interpolate walks between whole latents: it takes no --truncation. Use one of the two.")
     opened = Run.open(run)
-    kind = "interpolation" if interpolate else "samples"
-    path = out or opened.folder / "samples" / f"{kind}{'' if class_ is None else f'-class-{class_}'}-seed-{seed}.png"
+    facts = [
+        "interpolation" if interpolate else "samples",
+        f"step-{opened.newest_step()}",
+        f"seed-{seed}",
+        f"num-{num}",
+    ]
+    facts += [] if class_ is None else [f"class-{class_}"]
+    facts += [] if truncation == 1.0 else [f"truncation-{truncation:g}"]
+    path = out or opened.folder / "samples" / f"{'-'.join(facts)}.png".replace("/", "_")
     if path.suffix not in (".png", ".npy"):
         raise RecipeError(f"--out {path}: expected a name that ends in .png or .npy.")
     if interpolate:
@@ -58,6 +65,7 @@ def sample(
         x = opened.sample(num, seed=seed, label=class_, truncation=truncation)
     if path.suffix == ".npy":
         with disk_errors("writing samples", path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, x.numpy())
     else:
         opened.write_samples(x, path, seed=seed, columns=8 if interpolate else None)

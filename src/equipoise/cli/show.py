@@ -1,22 +1,29 @@
 """What several commands print: the end of a training, a dry run, a table of metrics."""
 
+import json
+import statistics
 import time
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from equipoise.core.disk import readable
+from equipoise.engine.trainer import Trainer
 from equipoise.runs.evaluation import Evaluation, rows
 from equipoise.runs.parts import Examples
 from equipoise.runs.recipe import Recipe, to_toml
-from equipoise.runs.run import Run
+from equipoise.runs.run import Run, describe, threads
 
 
 def after_training(run: Run) -> None:
     """Where everything is, and what to do next."""
     folder = shortest(run.folder)
+    metrics = run.folder / "metrics.json"
+    if metrics.exists():
+        print_metrics(json.loads(metrics.read_text("utf-8"))[-1])
     newest = max((run.folder / "samples").glob("step-*.png"), default=None)
     print(f"\nReport       {folder / 'report.html'}")
     if newest:
@@ -26,11 +33,17 @@ def after_training(run: Run) -> None:
     print(f"Next         equipoise sample {folder} --num 64 --seed 1")
 
 
+def print_metrics(entry: dict) -> None:
+    """The headline of an entry of metrics.json."""
+    print(f"\n{entry['num_fake']} samples, in the features of {entry['features']} (real against real in brackets):")
+    names = ("fid", "precision", "recall", "density", "coverage")
+    print("  ".join(f"{name} {entry['values'][name]:.3g} ({entry['floor'][name]:.3g})" for name in names))
+
+
 def metrics_table(result: Evaluation) -> None:
     """The metrics, with real against real beside them."""
-    table = Table(
-        title=f"{result.num_samples} samples, in the features of {result.feature_space}", title_justify="left"
-    )
+    title = Text(f"{result.num_samples} samples, in the features of {result.feature_space}")
+    table = Table(title=title, title_justify="left")
     for column in ("metric", "samples", "real against real", "better"):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for row in rows(result):
@@ -46,26 +59,34 @@ def dry(recipe: Recipe, origin: str) -> None:
     parts = run.parts(source)
     trainer = run.trainer(parts.train.to(run.device))
     print(to_toml(recipe))
-    classes = f", {len(source.classes)} classes" if source.classes else ""
-    print(
-        f"Data        {source.name}: {len(parts.train)} to train on, {len(parts.held_out)} held out, "
-        f"shape {source.shape}{classes}"
-    )
+    print(describe(source, parts).replace("Data: ", "Data        "))
     for note in (*source.notes, *source.skipped):
         print(f"            {note}")
     for player, seat in trainer.seats.items():
         number = sum(p.numel() for p in seat.parameters.values())
         print(f"Player {player:5}{number:,} parameters in {len(seat.parameters)} tensors, {seat.settings.rule}")
-    start = time.perf_counter()
-    trainer.play_for_nothing(trainer.precision)
-    seconds = (time.perf_counter() - start) * recipe.training.steps
-    print(f"Precision   {trainer.precision} on {run.device.type}, {torch.get_num_threads()} threads")
+    with threads(recipe.training.threads):
+        seconds = seconds_per_step(trainer) * recipe.training.steps
+        print(f"Precision   {trainer.precision} on {run.device.type}, threads: {torch.get_num_threads()}")
     print(f"Memory      about {readable(memory(trainer))}")
-    print(f"Time        about {duration(seconds)} for {recipe.training.steps} steps, evaluation not counted")
+    print(
+        f"Time        about {duration(seconds)} for {recipe.training.steps} steps; "
+        "lazy penalties, updates and evaluation come on top"
+    )
     print("Nothing was trained or written.")
 
 
-def memory(trainer) -> int:
+def seconds_per_step(trainer: Trainer) -> float:
+    """The median of five steps that are played for nothing, after two to warm up."""
+    taken = []
+    for _ in range(7):
+        start = time.perf_counter()
+        trainer.play_for_nothing(trainer.precision)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[2:])
+
+
+def memory(trainer: Trainer) -> int:
     """Bytes in use after a step was played, with two Adam moments for every parameter."""
     moments = 8 * sum(p.numel() for seat in trainer.seats.values() for p in seat.parameters.values())
     if trainer.device.type == "cuda":

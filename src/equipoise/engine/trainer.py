@@ -330,11 +330,13 @@ class Trainer:
     def play_for_nothing(self, precision: Precision) -> None:
         """Forward and backward passes of one step in the given format, without any update."""
         former, self.precision = self.precision, precision
-        with self.rehearsal(replace(self.clock, step=1)) as step:
-            while self.next_moves([step]):
-                for seat in self.seats.values():
-                    seat.optimizer.zero_grad(set_to_none=True)
-        self.precision = former
+        try:
+            with self.rehearsal(replace(self.clock, step=1)) as step:
+                while self.next_moves([step]):
+                    for seat in self.seats.values():
+                        seat.optimizer.zero_grad(set_to_none=True)
+        finally:
+            self.precision = former
 
     # ---------------------------------------------------------------- saving, resuming, going back
 
@@ -402,8 +404,8 @@ class Trainer:
         if rollbacks > self.plan.rollbacks or self.checkpoints is None or not self.resume():
             raise DivergedError(
                 f"Training diverged: {self.bad_in_a_row} steps in a row before step {step} had non-finite values, "
-                f"after {self.rollbacks} rollbacks. Lower the learning rates, add a gradient penalty (for example "
-                "--set game.penalties.r1=1.0), or train with --set training.precision=fp32."
+                f"after {self.rollbacks} rollbacks. Lower the learning rates, add a gradient penalty such as R1, or "
+                "train with precision fp32."
             )
         self.rollbacks, self.bad_in_a_row = rollbacks, 0
         self.tell(

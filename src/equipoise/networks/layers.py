@@ -32,7 +32,7 @@ def check_size(size: int, network: str) -> None:
     if not 8 <= size <= 256:
         raise ValueError(
             f"The {network} networks cannot make images of {size}×{size} pixels: expected a size from 8 to 256. "
-            "Set data.size to one in that range."
+            "Choose one, for example --set data.size=64."
         )
 
 

@@ -1,4 +1,4 @@
-"""The digits of scikit-learn: the default run, about a minute on two CPU cores."""
+"""The digits of scikit-learn: the default run, about a minute and a half on one CPU core."""
 
 from equipoise.core.schedule import Schedule
 from equipoise.engine.optimizers import Optimizer

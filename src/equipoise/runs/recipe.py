@@ -66,11 +66,13 @@ class Recipe(Part):
     judging: Judging = Judging()
 
 
-# What may change between two sessions of one run: none of it enters the mathematics of a step that is already taken.
+# What may change while a run lasts: none of it enters the mathematics of a step that is already taken. Where the data
+# lies may change, its content may not: the checkpoints hold its fingerprint.
 FREE_TO_CHANGE = (
     "name",
     "watching",
     "judging",
+    "data.path",
     *(f"training.{key}" for key in ("steps", "threads", "precision", "save_every", "keep", "patience", "rollbacks")),
 )
 

@@ -24,6 +24,7 @@ from equipoise.core.errors import (
     RecipeError,
 )
 from equipoise.core.game import Game, LatentGame
+from equipoise.core.schedule import Schedule
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, split
@@ -50,7 +51,7 @@ from equipoise.runs.recipe import (
 from equipoise.runs.report import write_report
 from equipoise.runs.sampling import interpolation, samples
 from equipoise.runs.view import View
-from equipoise.runs.watcher import Watcher, now
+from equipoise.runs.watcher import Watcher, now, plane
 
 MAX_FRAMES = 40
 """Of the animation."""
@@ -108,12 +109,12 @@ class Run:
         try:
             card = json.loads((folder / "run.json").read_text("utf-8"))
             data = card["data"]
-            examples = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"]))
+            examples, origin = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"])), str(card["origin"])
         except (ValueError, KeyError, TypeError) as error:
             raise RecipeError(f"{folder / 'run.json'} is damaged: {error}.") from error
-        if is_python_recipe(card["origin"]):
-            like = python_recipe(card["origin"])
-        return cls(folder, from_dict(read_toml(folder / "recipe.toml"), like=like), card["origin"], examples)
+        if is_python_recipe(origin):
+            like = python_recipe(origin)
+        return cls(folder, from_dict(read_toml(folder / "recipe.toml"), like=like), origin, examples)
 
     # ---------------------------------------------------------------- training
 
@@ -125,6 +126,10 @@ class Run:
         with locked(self.folder):
             if resume:
                 self.check_checkpoint()
+            elif next(self.manifests(), None):
+                raise RecipeError(
+                    f"{self.folder} was trained already. Go on with it by `equipoise resume {self.folder}`."
+                )
             run = self.with_changes(settings or {})
             with threads(run.recipe.training.threads):
                 return run.play(run.source(), resume=resume, quiet=quiet)
@@ -148,10 +153,13 @@ class Run:
             try:
                 trainer = self.trainer(parts.train, watcher=watcher, source=source)
                 if resume and trainer.resume():
-                    watcher.on_event(trainer.clock, "resumed", f"Going on from step {trainer.clock.step}.")
+                    step, steps = trainer.clock.step, self.recipe.training.steps
+                    watcher.on_event(trainer.clock, "resumed", f"Going on from step {step} of {steps}.")
+                    self.warn_of_changes(trainer, watcher)
                 else:
                     watcher.events.append(event(0, "started", f"Training {self.id} from {self.origin}."))
                 self.check_room(trainer)
+                view.event(describe(source, parts))
                 self.write_environment(trainer, source)
                 for note in source.notes:
                     watcher.on_event(trainer.clock, "data", note)
@@ -161,16 +169,30 @@ class Run:
                 self.fit(trainer, watcher)
             finally:
                 watcher.close()
-            watcher.on_event(trainer.clock, "finished", f"Trained {trainer.clock.step} steps.")
             self.write_animation()
+            write_report(self.folder)
             if self.recipe.judging.at_end:
-                view.event("Evaluating …")
+                view.event("Trained and saved. Evaluating; the first time, this fits a small network that judges …")
                 try:
                     self.evaluate(source=source)
                 except (DataError, RecipeError) as error:  # what cannot be judged is trained all the same
                     watcher.on_event(trainer.clock, "warning", f"No evaluation: {error}")
+            watcher.on_event(trainer.clock, "finished", f"Trained {trainer.clock.step} steps.")
         write_report(self.folder)
         return self
+
+    def warn_of_changes(self, trainer: Trainer, watcher: Watcher) -> None:
+        """Say what makes going on differ from a run that never stopped."""
+        manifest = next(self.manifests(), {})
+        before = manifest.get("identity", {}).get("recipe", {}).get("training", {}).get("steps")
+        rates = [seat.settings.learning_rate for seat in trainer.seats.values()]
+        if before not in (None, self.recipe.training.steps) and any(isinstance(rate, Schedule) for rate in rates):
+            watcher.on_event(
+                trainer.clock,
+                "warning",
+                f"The run was planned for {before} steps and now for {self.recipe.training.steps}: its schedules, "
+                "such as the learning rate's, stretch to the new length and jump here.",
+            )
 
     def fit(self, trainer: Trainer, watcher: Watcher) -> None:
         """Train; whatever ends it early is written down and reported before it goes on its way."""
@@ -179,7 +201,14 @@ class Run:
         except Interrupted as stop:
             watcher.on_event(trainer.clock, "interrupted", str(stop))
             write_report(self.folder)
-            raise
+            how = f"Go on with: equipoise resume {self.folder}"
+            raise Interrupted(f"{stop} {how}", signal_number=stop.exit_code - 128) from stop
+        except torch.OutOfMemoryError as error:
+            watcher.on_event(trainer.clock, "failed", str(error))
+            raise EquipoiseError(
+                f"Out of memory at step {trainer.clock.step}; what was saved is kept. Lower training.batch, or "
+                "split it by --set training.accumulate=2."
+            ) from error
         except EquipoiseError as error:
             try:
                 diverged = isinstance(error, DivergedError)
@@ -246,6 +275,12 @@ class Run:
                 + "\n  ".join(lines)
                 + "\nStart a new run for them."
             )
+        reached = self.newest_step()
+        if recipe.training.steps < reached:
+            raise RecipeError(
+                f"training.steps = {recipe.training.steps}, but {self.folder} has reached step {reached}: expected "
+                "at least that many. Start a new run for a shorter one."
+            )
         with disk_errors("writing the recipe", self.folder):
             replace_file(self.folder / "recipe.toml", to_toml(recipe).encode())
         return Run(self.folder, recipe, self.origin, self.examples, self.opened)
@@ -298,13 +333,15 @@ class Run:
             except CheckpointError:
                 continue
 
+    def newest_step(self) -> int:
+        """The step of the newest checkpoint; 0 before the first."""
+        return int(next((manifest["step"] for manifest in self.manifests()), 0))
+
     # ---------------------------------------------------------------- what a trained run can do
 
-    @contextmanager
-    def trained_game(self) -> Iterator[tuple[Game, int]]:
+    def trained_game(self) -> tuple[Game, int]:
         """The game with the averaged weights of the newest sound checkpoint, in eval mode, and the step of that."""
-        notes: list[str] = []
-        snapshot = Checkpoints(self.folder / "checkpoints", notice=lambda kind, text: notes.append(text)).newest()
+        snapshot = Checkpoints(self.folder / "checkpoints").newest()
         if snapshot is None:
             raise CheckpointError(
                 f"{self.folder} holds no checkpoint yet. Train it first: equipoise resume {self.folder}"
@@ -314,7 +351,7 @@ class Run:
             game.load_state_dict({**snapshot.tensors["game"], **snapshot.tensors["averaged"]})
         except (RuntimeError, KeyError) as error:
             raise CheckpointError(f"The checkpoint in {self.folder} does not fit its recipe: {error}") from error
-        yield game.to(self.device).eval(), int(snapshot.state["step"])
+        return game.to(self.device).eval(), int(snapshot.state["step"])
 
     def sample(
         self, num: int = 16, *, seed: int = 0, label: int | str | None = None, truncation: float = 1.0
@@ -324,18 +361,18 @@ class Run:
         `label` is a class by name or number; without it a conditional run gives all classes in turn. Raises
         `CheckpointError` before the first checkpoint, `RecipeError` for a class that the run does not know.
         """
-        with self.trained_game() as (game, _):
-            latent = self.latent(game)
-            labels = None if label is None else torch.full((num,), self.class_number(label))
+        latent = self.latent(self.trained_game()[0])
+        labels = None if label is None else torch.full((num,), self.class_number(label))
+        with threads(self.recipe.training.threads):
             return samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
 
     def interpolate(
         self, num_ways: int = 8, num_steps: int = 8, *, seed: int = 0, label: int | str | None = None
     ) -> Tensor:
         """Generated examples between pairs of latents, [num_ways · num_steps, *shape]."""
-        with self.trained_game() as (game, _):
-            latent = self.latent(game)
-            labels = None if label is None else torch.full((num_ways,), self.class_number(label))
+        latent = self.latent(self.trained_game()[0])
+        labels = None if label is None else torch.full((num_ways,), self.class_number(label))
+        with threads(self.recipe.training.threads):
             return interpolation(latent, num_ways, num_steps, seed=seed, labels=labels, place=self.place)
 
     def place(self, tensor: Tensor) -> Tensor:
@@ -360,17 +397,18 @@ class Run:
 
     def write_samples(self, x: Tensor, path: Path, *, seed: int, columns: int | None = None) -> Path:
         """A labelled PNG of generated examples."""
-        step = next((m["step"] for m in self.manifests()), 0)
-        image = grid(x, columns=columns) if x.ndim == 4 else scatter(x[:, :2], x[:, :2])
+        image = grid(x, columns=columns) if x.ndim == 4 else scatter(plane(x), plane(x))
         with disk_errors("writing samples", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            return write_png(image, path, Label(run=self.id, step=int(step), seed=seed))
+            return write_png(image, path, Label(run=self.id, step=self.newest_step(), seed=seed))
 
     def evaluate(self, *, num: int | None = None, seed: int = 0, source: Source | None = None) -> Evaluation:
         """Measure generated examples against held-out real ones, and real training examples as the floor.
 
         The result is appended to metrics.json. Raises `DataError` if too few examples were held out.
         """
+        if num is not None and num < 1:
+            raise RecipeError(f"{num} samples: expected a number of at least 1.")
         source = source or self.source()
         self.check_data(source)
         parts = self.parts(source)
@@ -381,16 +419,16 @@ class Run:
                 f"raise data.held_out = {self.recipe.data.held_out}; at most three tenths of the data are held out."
             )
         held_out, train = some(parts.held_out, count, seed), some(parts.train, count, seed)
-        with self.trained_game() as (game, step):
-            latent = self.latent(game)
-            labels = held_out[1] if self.recipe.game.needs_labels else None
-            fake = samples(latent, count, seed=stable_seed(seed, "evaluation"), labels=labels, place=self.place)
-        extractor = self.extractor(parts.train, parts.held_out)
-        result = evaluate(extractor, held_out[0].cpu(), fake=fake, real_train=train[0].cpu(), requested=labels)
+        game, step = self.trained_game()
+        labels = held_out[1] if self.recipe.game.needs_labels else None
+        with threads(self.recipe.training.threads):
+            draw = stable_seed(seed, "evaluation")
+            fake = samples(self.latent(game), count, seed=draw, labels=labels, place=self.place)
+            extractor = self.extractor(parts.train, parts.held_out)
+            result = evaluate(extractor, held_out[0].cpu(), fake=fake, real_train=train[0].cpu(), requested=labels)
         path = self.folder / "metrics.json"
-        earlier = json.loads(path.read_text("utf-8")) if path.exists() else []
         with disk_errors("writing the metrics", self.folder):
-            replace_file(path, json.dumps([*earlier, metrics_entry(step, result)], indent=1).encode())
+            replace_file(path, json.dumps([*earlier_metrics(path), metrics_entry(step, result)], indent=1).encode())
         return result
 
     def extractor(self, train: Source, held_out: Source) -> features.FeatureExtractor:
@@ -439,6 +477,22 @@ def threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(former)
+
+
+def earlier_metrics(path: Path) -> list[Any]:
+    """The entries of metrics.json; a file that cannot be understood is set aside."""
+    try:
+        return list(json.loads(path.read_text("utf-8"))) if path.exists() else []
+    except (ValueError, TypeError, RecursionError):
+        path.rename(path.with_name("metrics.damaged.json"))
+        return []
+
+
+def describe(source: Source, parts: Split) -> str:
+    """The data in one line."""
+    classes = f", {len(source.classes)} classes" if source.classes else ""
+    shape = "×".join(map(str, source.shape))
+    return f"Data: {source.name}, {len(parts.train)} to train on, {len(parts.held_out)} held out, {shape}{classes}."
 
 
 def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Examples from a generator: seeded, of chosen classes, truncated, or on the way between two latents."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,7 @@ def samples(
     """Examples float32 [num, *shape] on the CPU; a function of its arguments alone.
 
     A conditional game without `labels` [num] gets every class in turn, equally often. `truncation` below 1 redraws
-    the latents that are further than 2 · truncation from 0 (Brock et al. 2019, Sec. 3.1): less variety, more typical.
+    latents beyond ±2 · truncation (Brock et al. 2019, Sec. 3.1): less variety, more typical.
     """
     if num < 1:
         raise RecipeError(f"{num} samples: expected a number of at least 1.")
@@ -69,12 +70,14 @@ def generated(game: LatentGame, z: Tensor, labels: Tensor | None, place: Callabl
 
 
 def truncated(z: Tensor, truncation: float, *, seed: int) -> Tensor:
-    """Latents with every coordinate redrawn until it lies within ±2 · truncation; unchanged at 1 or more."""
+    """Latents with every coordinate beyond ±2 · truncation redrawn from within; unchanged at 1 or more."""
     if not truncation > 0:
         raise RecipeError(f"truncation {truncation}: expected a number above 0; 1 changes nothing, 0.5 is strong.")
     if truncation >= 1:
         return z
-    draw = generator(seed, "truncation")
-    while (outside := z.abs() > 2 * truncation).any():
-        z = torch.where(outside, torch.randn(z.shape, generator=draw), z)
-    return z
+    uniform = torch.rand(z.shape, generator=generator(seed, "truncation"), dtype=torch.float64) * 2 - 1
+    within = math.erf(
+        2 * truncation / math.sqrt(2)
+    )  # the mass between the bounds; inverse of the distribution function
+    redrawn = torch.erfinv(uniform * within) * math.sqrt(2)
+    return torch.where(z.abs() > 2 * truncation, redrawn.to(z), z)

@@ -151,7 +151,12 @@ def draw(x: Tensor, source: Source):
     if len(source.shape) == 3:
         return grid(x)
     reference = source.examples(torch.arange(min(2000, len(source)))).cpu()
-    return scatter(x[:, :2], reference[:, :2])
+    return scatter(plane(x), plane(reference))
+
+
+def plane(x: Tensor) -> Tensor:
+    """Vectors [N, D] as points [N, 2]: the first two coordinates; a single one lies on a line."""
+    return torch.nn.functional.pad(x, (0, 1))[:, :2] if x.shape[1] == 1 else x[:, :2]
 
 
 def right_order(real: Tensor, fake: Tensor) -> Tensor:
