@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import equipoise
+from benchmarks.speed import commit
 from equipoise.runs import features
 from equipoise.runs.environment import processor_name
 
@@ -61,6 +62,7 @@ def play(seed: int, recipe: str, folder: Path, *, judge_seed: int) -> dict:
         "agreement": None if results[0].agreement is None else mean(result.agreement for result in results),
         "precision_format": json.loads((run.folder / "environment.json").read_text())["precision"],
         "machine": processor_name(),
+        "commit": commit(),
         "threads": torch.get_num_threads(),
     }
 
