@@ -11,13 +11,13 @@ from torch import nn
 from equipoise import check_game
 from equipoise.core.errors import RecipeError
 from equipoise.core.game import Move
-from equipoise.games.conditional import ConditionalGAN
+from equipoise.games.gan import GAN
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.objectives import hinge, wasserstein
 
 
-def conditional_mlp() -> ConditionalGAN:
-    return ConditionalGAN(
+def conditional_mlp() -> GAN:
+    return GAN(
         MLPGenerator(2, (2,), width=8, num_classes=3),
         MLPCritic((2,), width=8, num_classes=3, conditioning="concatenation"),
         z_dim=2,

@@ -13,7 +13,6 @@ from equipoise.data import Loader, tensor_source
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan, Trainer
-from equipoise.games.conditional import ConditionalGAN
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
@@ -50,8 +49,8 @@ def dcgan(normalisation: Any = "batch", **rest: Any) -> GAN:
     return GAN(DCGANGenerator(3, 2, 8, width=2), critic, z_dim=3, **rest)
 
 
-def conditional(conditioning: Any = "projection", **rest: Any) -> ConditionalGAN:
-    return ConditionalGAN(
+def conditional(conditioning: Any = "projection", **rest: Any) -> GAN:
+    return GAN(
         DCGANGenerator(3, 2, 8, width=2, num_classes=3),
         DCGANCritic(2, 8, width=2, normalisation="spectral", num_classes=3, conditioning=conditioning),
         z_dim=3,

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from equipoise.core.game import Clock, Game, LatentGame, Move, Verdict
 from equipoise.core.schedule import Lazy
 from equipoise.engine.conformance import check_game
-from equipoise.games.conditional import ConditionalGAN
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
@@ -43,11 +42,11 @@ def gan(**settings: Any) -> GAN:
     return GAN(*networks, z_dim=4, **{"loss": non_saturating, **settings})
 
 
-def conditional(conditioning: Any = "projection", **settings: Any) -> ConditionalGAN:
+def conditional(conditioning: Any = "projection", **settings: Any) -> GAN:
     G = MLPGenerator(4, (1, 8, 8), width=8, num_layers=1, num_classes=NUM_CLASSES)
     D = MLPCritic((1, 8, 8), width=8, num_layers=1, num_classes=NUM_CLASSES, conditioning=conditioning)
     auxiliary = 1.0 if conditioning == "auxiliary" else None
-    return ConditionalGAN(
+    return GAN(
         G, D, z_dim=4, num_classes=NUM_CLASSES, auxiliary=auxiliary, **{"loss": non_saturating, **settings}
     )
 
@@ -73,7 +72,7 @@ def test_gan_keeps_the_promises(loss: str, penalties: str):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_conditional_gan_keeps_the_promises(conditioning: str, loss: str, penalties: str):
-    def game() -> ConditionalGAN:
+    def game() -> GAN:
         return conditional(conditioning, loss=LOSSES[loss], penalties=PENALTIES[penalties])
 
     check_game(game, labelled, batch=4, steps=2, sample_range=(-1.0, 1.0))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.networks.layers import (
-    ConditionalBatchNorm,
+    ConditionalNorm,
     CriticHead,
     LabelPlanes,
     crop_to,
@@ -26,7 +26,7 @@ def test_a_start_of_4_to_7_pixels_doubles_to_at_least_the_size_and_not_much_more
 
 def test_conditional_batch_norm_is_the_gain_and_bias_of_the_class_after_batch_norm():
     torch.manual_seed(0)
-    norm = ConditionalBatchNorm(3, num_classes=4)
+    norm = ConditionalNorm(3, num_classes=4)
     nn.init.normal_(norm.gain.weight)
     nn.init.normal_(norm.bias.weight)
     x, labels = torch.randn(6, 3, 5, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 1, 0])
@@ -39,8 +39,8 @@ def test_conditional_batch_norm_is_the_gain_and_bias_of_the_class_after_batch_no
 
 def test_conditional_batch_norm_starts_as_plain_batch_norm():
     x, labels = torch.randn(6, 3, 4, 4), torch.tensor([0, 1, 2, 0, 1, 2])
-    torch.testing.assert_close(ConditionalBatchNorm(3, num_classes=3)(x, labels), nn.BatchNorm2d(3)(x))
-    torch.testing.assert_close(ConditionalBatchNorm(3)(x), nn.BatchNorm2d(3)(x))
+    torch.testing.assert_close(ConditionalNorm(3, num_classes=3)(x, labels), nn.BatchNorm2d(3)(x))
+    torch.testing.assert_close(ConditionalNorm(3)(x), nn.BatchNorm2d(3)(x))
 
 
 def test_the_projection_head_adds_the_inner_product_with_the_class():

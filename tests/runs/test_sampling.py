@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.core.errors import RecipeError
-from equipoise.games.conditional import ConditionalGAN
 from equipoise.games.gan import GAN
 from equipoise.objectives import hinge
 from equipoise.runs.sampling import interpolation, samples, truncated
@@ -31,8 +30,8 @@ def plain() -> GAN:
     return GAN(Echo(), nn.Linear(3, 1), z_dim=3, loss=hinge)
 
 
-def labelled() -> ConditionalGAN:
-    return ConditionalGAN(Echo(), nn.Linear(3, 1), z_dim=3, num_classes=4, loss=hinge)
+def labelled() -> GAN:
+    return GAN(Echo(), nn.Linear(3, 1), z_dim=3, num_classes=4, loss=hinge)
 
 
 def test_samples_are_decided_by_the_seed_and_not_by_the_global_random_state():

@@ -1,7 +1,7 @@
 """The vocabulary of the library: a `Game` between players; one training step of it is a sequence of `Move`s."""
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,8 +47,28 @@ class Move:
         self.remember = {name: tensor.detach() for name, tensor in (remember or {}).items()}
 
 
-Moves = Generator[Move, None, None]
-"""What a step is: after each yield, the player who moved has been updated."""
+Moves = Generator[Move | tuple[Move, ...], None, None]
+"""What a step is: after each yield, the player who moved has been updated.
+
+A tuple of moves is simultaneous: the gradients of all are computed before any of them is updated, in the given order.
+"""
+
+
+def together(turn: Move | tuple[Move, ...]) -> tuple[Move, ...]:
+    """The moves of one turn: a single one is a tuple of one."""
+    return turn if isinstance(turn, tuple) else (turn,)
+
+
+LossOf = Callable[[Mapping[str, Tensor]], Tensor]
+"""A loss as a function of parameters by name: a scalar, or values whose mean counts."""
+
+
+def no_preview(now: "Clock", player: str, loss: LossOf, steps: int) -> dict[str, Tensor]:
+    """What a clock that no trainer set can say about the future."""
+    raise ValueError(
+        f"Clock.preview({player!r}): this clock belongs to no trainer, so nobody knows the optimiser of {player}. "
+        "Play the step in a Trainer, or set `Clock(unroll=…)`."
+    )
 
 
 @dataclass
@@ -63,6 +83,8 @@ class Clock:
     """Whether one forward pass of a generator may serve two moves (it keeps the graph alive between them)."""
     lazy: Mapping[str, int] = field(default_factory=dict)
     """Terms that are not computed at every step: name -> every how many steps."""
+    unroll: "Callable[[Clock, str, LossOf, int], dict[str, Tensor]]" = no_preview
+    """How `preview` is answered."""
 
     def every(self, num_steps: int) -> bool:
         """True at steps 0, n, 2n, …"""
@@ -76,6 +98,22 @@ class Clock:
     def progress(self) -> float:
         """The share of training that is done, in [0, 1]."""
         return self.step / self.total
+
+    def preview(self, player: str, loss: LossOf, *, steps: int = 5) -> dict[str, Tensor]:
+        """Unrolling: another player's parameters after k of its own optimiser steps, as a differentiable function.
+
+        θ⁰ = θ, θⁱ⁺¹ = θⁱ − update(∇ℓ(θⁱ)), and θᵏ is returned: tensors by their name in the game, such as
+        "D.layers.0.weight". `loss` is ℓ: from such a mapping to a scalar (or values per example: their mean counts), by
+        `torch.func.functional_call`. A generator whose loss reads θᵏ instead of θ learns against the critic that will
+        answer it; the gradient flows through all k steps. The updates are those of the player's rule (adam, adamw,
+        rmsprop, sgd) at its present moments and learning rate, without clipping and noise. Nothing is changed: no
+        parameter, no moment, no buffer.
+
+        Default: steps = 5 (5 and 10 in the paper); off unless a game asks for it.
+        Cost: k forward passes and k twice differentiable backward passes of the player; memory for k graphs.
+        Source: Metz et al. 2017, Unrolled Generative Adversarial Networks.
+        """
+        return self.unroll(self, player, loss, steps)
 
 
 class Game(nn.Module):
@@ -97,7 +135,10 @@ class Game(nn.Module):
 
     @abstractmethod
     def step(self, data: Iterator[Any], now: Clock) -> Moves:
-        """The paper's algorithm: yield one `Move` per update. After each yield, that player has been updated."""
+        """The paper's algorithm: yield one `Move` per update. After each yield, that player has been updated.
+
+        Yield a tuple of moves where the players move simultaneously.
+        """
 
     @abstractmethod
     def sample(self, batch: Any) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.core.game import Game, Move
+from equipoise.core.game import Game, Move, Moves, together
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan, Trainer
 
@@ -90,14 +90,14 @@ def check_moves(trainer: Trainer) -> None:
         clock = replace(trainer.clock, step=step)
         torch.manual_seed(step)
         players = set()
-        for move in watched_moves(trainer, game.step(trainer.stream(), clock)):
+        for move, last in watched_moves(trainer, game.step(trainer.stream(), clock)):
             players.add(move.player)
             for name, term in move.terms.items():
                 assert torch.isfinite(term).all(), f"The term {move.player}/{name} is not finite at step {step}."
             assert not move.watch or "real" not in move.watch or "fake" in move.watch, (
                 f"The move of {move.player} watches 'real' but not 'fake'."
             )
-            trainer.backward(move)
+            trainer.backward(move, keep_graph=not last)
             moved = {p: any(g.abs().sum() > 0 for g in seat.gradients()) for p, seat in trainer.seats.items()}
             assert moved.pop(move.player), f"The move of {move.player} gives its parameters no gradient."
             touched = [player for player, yes in moved.items() if yes]
@@ -110,22 +110,26 @@ def check_moves(trainer: Trainer) -> None:
         assert players, f"Step {step} makes no move."
 
 
-def watched_moves(trainer: Trainer, step: Iterator[Move]) -> Iterator[Move]:
-    """The moves of a step whose own code may change, after a move, the mover's parameters, and nobody else's."""
-    mover = "nobody"
+def watched_moves(trainer: Trainer, step: Moves) -> Iterator[tuple[Move, bool]]:
+    """The moves of a step, each with whether it is the last of those that are made together.
+
+    The step's own code may change, after a move, the mover's parameters, and nobody else's.
+    """
+    movers = ["nobody"]
     while True:
         before = {name: p.detach().clone() for seat in trainer.seats.values() for name, p in seat.parameters.items()}
-        move = next(step, None)
+        turn = together(next(step, ()))
         for player, seat in trainer.seats.items():
             changed = [name for name, p in seat.parameters.items() if not same(p.detach(), before[name])]
-            assert player == mover or not changed, (
-                f"The step itself changes {changed[:3]} of {player} after the move of {mover}: "
+            assert player in movers or not changed, (
+                f"The step itself changes {changed[:3]} of {player} after the move of {' and '.join(movers)}: "
                 f"yield a move of {player} instead."
             )
-        if move is None:
+        if not turn:
             return
-        mover = move.player
-        yield move
+        movers = [move.player for move in turn]
+        for move in turn:
+            yield move, move is turn[-1]
 
 
 def check_samples(trainer: Trainer, *, batch: int, sample_range: tuple[float, float] | None) -> None:

@@ -1,7 +1,7 @@
 """The one loop. It knows players and moves; it does not know games, networks or losses."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.core.errors import CheckpointError, DivergedError, Interrupted, RecipeError, nearest
-from equipoise.core.game import Clock, Game, Move, Moves
-from equipoise.core.schedule import value_at, weight_and_interval
+from equipoise.core.game import Clock, Game, LossOf, Move, Moves, together
+from equipoise.core.schedule import Schedule, ends, value_at, weight_and_interval
 from equipoise.core.seeding import seed_torch, stable_seed
 from equipoise.engine.averaging import Averaging
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.interruption import Interruption
+from equipoise.engine.lookahead import Lookahead, SlowWeights
 from equipoise.engine.optimizers import Optimizer, load_state_tensors, state_tensors
 from equipoise.engine.precision import Precision, PrecisionWish, choose_precision, format_named, has_native_bf16
+from equipoise.engine.unrolling import unrolled
 
 Record = dict[str, Tensor | float]
 
@@ -29,8 +31,8 @@ class Plan:
     __pydantic_config__ = {"extra": "forbid", "allow_inf_nan": False}
 
     steps: int = 1000
-    batch: int = 64
-    """Real examples of one update."""
+    batch: int | Schedule = 64
+    """Real examples of one update; see `batch_at` for a schedule."""
     seed: int = 0
     threads: int | None = None
     """Processor threads of a run; by default what torch chooses. Another number gives other rounding."""
@@ -43,6 +45,8 @@ class Plan:
     ema_half_life: float = 20_000
     """Half-life of the averaged weights in examples; 0 switches averaging off."""
     ema_ramp: float = 0.05
+    lookahead: Lookahead | None = None
+    """Whether, and how often, all players go back part of the way."""
     measure_every: int = 50
     """How often the relative size of each update is measured, in steps."""
     save_every: int = 500
@@ -53,7 +57,7 @@ class Plan:
     """Rollbacks before giving up."""
 
     def __post_init__(self):
-        for name in ("steps", "batch", "accumulate", "measure_every", "save_every", "keep", "patience"):
+        for name in ("steps", "accumulate", "measure_every", "save_every", "keep", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a whole number of at least 1.")
         if self.threads is not None and self.threads < 1:
@@ -61,11 +65,26 @@ class Plan:
         for name in ("ema_half_life", "ema_ramp", "rollbacks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a number of at least 0.")
-        if self.batch % self.accumulate:
+        smallest, largest = sorted(ends(self.batch))
+        if smallest < 1 or largest == math.inf:
+            raise ValueError(f"batch is {smallest}: expected a whole number of at least 1.")
+        if smallest == largest and smallest % self.accumulate:
             raise ValueError(
                 f"batch = {self.batch} cannot be split into {self.accumulate} equal micro-batches: "
                 "choose a batch that is a multiple of accumulate."
             )
+
+    def batch_at(self, progress: float) -> int:
+        """Real examples of one update at `progress` in [0, 1]: a growing batch calms training as a falling rate does.
+
+        A scheduled batch is the nearest multiple of `accumulate`, and at least that. Where a step starts in the data is
+        the number of examples drawn before, so that nothing is skipped or repeated when the size changes.
+
+        Default: off (batch = 64 throughout).
+        Cost: time and memory of the largest batch.
+        Source: Smith et al. 2018, Don't Decay the Learning Rate, Increase the Batch Size; Brock et al. 2019 (large batches).
+        """
+        return max(math.floor(value_at(self.batch, progress) / self.accumulate + 0.5), 1) * self.accumulate
 
 
 class Observer(Protocol):
@@ -92,12 +111,24 @@ class Seat:
     settings: Optimizer
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer = field(init=False)
+    home: list[Tensor] = field(init=False, default_factory=list)
+    """The weights that an extrapolation started from, until the player goes back there; else nothing."""
 
     def __post_init__(self):
         self.optimizer = self.settings.build(self.parameters.values())
 
     def gradients(self) -> list[Tensor]:
         return [p.grad for p in self.parameters.values() if p.grad is not None]
+
+    def leave_home(self) -> None:
+        """Remember where the player stands, unless it is away already."""
+        self.home = self.home or [p.detach().clone() for p in self.parameters.values()]
+
+    def go_home(self) -> None:
+        """Stand where the extrapolation started, if there was one."""
+        if self.home:
+            torch._foreach_copy_([p.detach() for p in self.parameters.values()], self.home)
+            self.home = []
 
 
 class Trainer:
@@ -122,11 +153,12 @@ class Trainer:
         if plan.channels_last:
             self.game.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.data, self.plan, self.checkpoints, self.observers = data, plan, checkpoints, tuple(observers)
-        self.micro_batch = plan.batch // plan.accumulate
+        self.players, self.seats = players, dict[str, Seat]()
         self.clock = Clock(
             total=plan.steps,
             reuse=plan.reuse and plan.accumulate == 1,  # K micro-batches would keep K graphs alive
             lazy={name: weight_and_interval(weight)[1] for name, weight in game.weights.items()},
+            unroll=self.unroll,
         )
         self.rollbacks = 0
         self.bad_in_a_row = 0
@@ -134,6 +166,9 @@ class Trainer:
         self.precision: Precision = "fp32"
         self.rehearse()
         self.seats = seat_players(game, players)
+        self.extrapolating = any(seat.settings.extrapolates for seat in self.seats.values())
+        weights = {name: p for seat in self.seats.values() for name, p in seat.parameters.items()}
+        self.slow = SlowWeights(plan.lookahead, weights) if plan.lookahead else None
         self.averaging = Averaging(game, game.averaged, half_life=plan.ema_half_life, ramp=plan.ema_ramp)
         self.precision = self.choose_precision()
 
@@ -163,82 +198,127 @@ class Trainer:
                 )
 
     def advance(self) -> None:
-        """One step. Every micro-batch plays the same move before the player is updated."""
+        """One step. Every micro-batch plays the same moves before their players are updated."""
         before = [buffer.clone() for buffer in self.game.buffers()]
         self.record = {}
         # The position decides the randomness, not history; a rollback gets a new stream.
         seed_torch(stable_seed(self.plan.seed, "step", self.clock.step, self.rollbacks), self.device)
-        stream, start = self.stream(), self.clock.examples
-        games = [self.game.step(stream, self.clock) for _ in range(self.plan.accumulate)]
+        start = self.clock.examples
         try:
-            while moves := self.next_moves(games):
-                self.update(moves)
+            if self.extrapolating:
+                self.play_twice(before)
+            else:
+                self.play(self.update)
         except NonFinite as bad:
-            for step in games:
-                step.close()
-            for buffer, value in zip(self.game.buffers(), before, strict=True):
-                buffer.copy_(value)
+            self.reset_buffers(before)
             self.bad_in_a_row += 1
             self.tell("bad_step", f"{bad} The move was not applied.")
         else:
             self.bad_in_a_row = 0
+            if self.slow:
+                self.slow.after_step(self.clock.step + 1)
             self.averaging.update(num_examples=self.clock.examples, batch=self.clock.examples - start)
         self.clock.step += 1
         for observer in self.observers:
             observer.after_step(self.clock, self.record)
 
-    def next_moves(self, games: Sequence[Moves]) -> list[Move]:
-        """The next move of every micro-batch, its gradient accumulated on the mover; empty at the end of the step."""
-        moves = []
+    def play(self, apply: Callable[[Sequence[Sequence[Move]]], None], movers: Container[str] | None = None) -> None:
+        """All moves of one step, in which only the `movers` have gradients; None is everybody."""
+        stream = self.stream()
+        games = [self.game.step(stream, self.clock) for _ in range(self.plan.accumulate)]
+        try:
+            while turn := self.next_moves(games, movers):
+                apply(turn)
+        finally:
+            for step in games:
+                step.close()
+
+    def play_twice(self, buffers: Sequence[Tensor]) -> None:
+        """One step of players who extrapolate: once to look ahead, once more from where they started.
+
+        The first time leaves nothing but moments, and the weights at which the second time's gradients are taken.
+        """
+        ahead = {player: seat for player, seat in self.seats.items() if seat.settings.extrapolates}
+        try:
+            self.play(self.look_ahead, ahead)
+            self.reset_buffers(buffers)
+            self.play(self.update)
+        finally:
+            for seat in ahead.values():
+                seat.go_home()
+
+    def next_moves(self, games: Sequence[Moves], movers: Container[str] | None = None) -> list[tuple[Move, ...]]:
+        """The next moves of all micro-batches, by player, their gradients accumulated; empty at the end of the step.
+
+        There is more than one player where the step yields several moves together.
+        """
+        turns = []
         for step in games:
             with self.autocast():  # entered anew for each move: a cached cast of updated weights would be wrong
-                move = next(step, None)
-            if move is not None:
-                self.backward(move)
-                moves.append(move)
-        alike = len({(m.player, *m.terms) for m in moves}) <= 1 and len(moves) in (0, len(games))
+                turn = together(next(step, ()))
+            for move in turn:
+                if movers is None or move.player in movers:
+                    self.backward(move, keep_graph=move is not turn[-1])
+            if turn:
+                turns.append(turn)
+        kinds = {tuple((move.player, *move.terms) for move in turn) for turn in turns}
+        alike = len(kinds) <= 1 and len(turns) in (0, len(games))
         assert alike, (
             "The micro-batches of one step played different moves: a step may branch only on the clock and on buffers."
         )
-        return moves
+        return list(zip(*turns))
 
-    def backward(self, move: Move) -> None:
+    def backward(self, move: Move, *, keep_graph: bool = False) -> None:
         """Add the gradient of the weighted terms to the mover's parameters, and to nobody else's."""
         seat = self.seats[move.player]
         losses = [self.weight(f"{move.player}/{name}") * term.float().mean() for name, term in move.terms.items()]
-        torch.stack(losses).sum().div(self.plan.accumulate).backward(inputs=list(seat.parameters.values()))
+        loss = torch.stack(losses).sum().div(self.plan.accumulate)
+        loss.backward(inputs=list(seat.parameters.values()), retain_graph=keep_graph)
 
-    def update(self, moves: Sequence[Move]) -> None:
-        """Apply one move to its player, unless anything about it is not finite."""
-        player, seat = moves[0].player, self.seats[moves[0].player]
-        terms = {name: torch.cat([m.terms[name].detach().flatten() for m in moves]) for name in moves[0].terms}
-        norm = torch.nn.utils.get_total_norm(seat.gradients())
-        self.check_finite(player, terms, norm)
-        for observer in self.observers:
-            observer.before_update(self.clock, player, seat.parameters)
-        if seat.settings.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(seat.parameters.values(), seat.settings.clip_norm, norm)
-        rate = value_at(seat.settings.learning_rate, self.clock.progress) * 0.5**self.rollbacks
+    def update(self, turn: Sequence[Sequence[Move]]) -> None:
+        """Apply the moves of one turn to their players, unless anything about any of them is not finite."""
+        checked = [(moves, *self.checked(moves)) for moves in turn]
+        for moves, terms, norm in checked:
+            player, seat = moves[0].player, self.seats[moves[0].player]
+            seat.go_home()
+            for observer in self.observers:
+                observer.before_update(self.clock, player, seat.parameters)
+            with self.measured(player, seat):
+                rate = self.move(seat, norm)
+            for name in moves[0].remember:
+                value = torch.stack([m.remember[name].to(self.device) for m in moves]).mean(0)
+                self.game.get_buffer(name).copy_(value)
+            self.record |= {f"loss/{player}/{name}": term for name, term in terms.items()}
+            self.record |= {f"gradient/{player}": norm, f"learning_rate/{player}": rate}
+            for name in moves[0].watch:
+                self.record[f"watch/{name}"] = torch.cat([m.watch[name].flatten() for m in moves])
+
+    def look_ahead(self, turn: Sequence[Sequence[Move]]) -> None:
+        """Take the players who extrapolate to the point whose gradient they want to know."""
+        seats = [(moves, self.seats[moves[0].player]) for moves in turn]
+        checked = [(seat, self.checked(moves)[1]) for moves, seat in seats if seat.settings.extrapolates]
+        for seat, norm in checked:
+            seat.leave_home()
+            self.move(seat, norm)
+
+    def move(self, seat: Seat, norm: Tensor) -> float:
+        """One update of a player's parameters by their gradient, whose norm is given; the learning rate it took."""
+        seat.settings.treat(seat.parameters.values(), norm=norm, progress=self.clock.progress)
+        rate = self.rate(seat.settings, self.clock)
         for group in seat.optimizer.param_groups:
             group["lr"] = rate
-        with self.measured(player, seat):
-            seat.optimizer.step()
+        seat.optimizer.step()
         seat.optimizer.zero_grad(set_to_none=True)
-        for name in moves[0].remember:
-            value = torch.stack([m.remember[name].to(self.device) for m in moves]).mean(0)
-            self.game.get_buffer(name).copy_(value)
-        self.record |= {f"loss/{player}/{name}": term for name, term in terms.items()}
-        self.record |= {f"gradient/{player}": norm, f"learning_rate/{player}": rate}
-        for name in moves[0].watch:
-            self.record[f"watch/{name}"] = torch.cat([m.watch[name].flatten() for m in moves])
+        return rate
 
     # ---------------------------------------------------------------- what a step is made of
 
     def stream(self) -> Iterator[Any]:
         """Batches of this step. A step may draw as many as it likes; the next step goes on after them."""
+        size = self.plan.batch_at(self.clock.progress) // self.plan.accumulate
         while True:
-            batch = self.data(self.clock.examples, self.micro_batch)
-            self.clock.examples += self.micro_batch
+            batch = self.data(self.clock.examples, size)
+            self.clock.examples += size
             yield self.place(batch)
 
     def place(self, batch: Any) -> Any:
@@ -253,10 +333,18 @@ class Trainer:
         weight, interval = weight_and_interval(self.game.weights.get(term, 1.0))
         return value_at(weight, self.clock.progress) * interval
 
+    def rate(self, settings: Optimizer, clock: Clock) -> float:
+        """A player's learning rate; every rollback halves it."""
+        return value_at(settings.learning_rate, clock.progress) * 0.5**self.rollbacks
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
-    def check_finite(self, player: str, terms: Mapping[str, Tensor], norm: Tensor) -> None:
+    def checked(self, moves: Sequence[Move]) -> tuple[dict[str, Tensor], Tensor]:
+        """The terms of one player's move in all micro-batches, and its gradient's norm. Raises NonFinite."""
+        player = moves[0].player
+        terms = {name: torch.cat([m.terms[name].detach().flatten() for m in moves]) for name in moves[0].terms}
+        norm = torch.nn.utils.get_total_norm(self.seats[player].gradients())
         sums = torch.stack([norm.float(), *[term.float().sum() for term in terms.values()]])
         if not torch.isfinite(sums).all():
             for seat in self.seats.values():
@@ -264,6 +352,35 @@ class Trainer:
             names = [name for name, term in terms.items() if not torch.isfinite(term).all()]
             origin = f"the loss {' and '.join(names)}" if names else "the gradient"
             raise NonFinite(f"Step {self.clock.step}, move of {player}: {origin} is not finite.")
+        return terms, norm
+
+    def reset_buffers(self, before: Sequence[Tensor]) -> None:
+        """All buffers of the game as they were."""
+        for buffer, value in zip(self.game.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+    def unroll(self, clock: Clock, player: str, loss: LossOf, steps: int) -> dict[str, Tensor]:
+        """The answer to `Clock.preview`; while rehearsing, when nobody has moved yet, with moments of 0."""
+        if player not in self.game.players:
+            hint = nearest(player, self.game.players)
+            raise RecipeError(f"A preview of {player!r}, who is not a player. {hint}")
+        seat, settings = self.seats.get(player), self.players.get(player, Optimizer())
+        parameters = seat.parameters if seat else own_parameters(self.game)[player]
+        state = seat.optimizer.state if seat else {}
+        before = {name: buffer.clone() for name, buffer in self.game.named_buffers()}
+        try:
+            return unrolled(
+                loss,
+                parameters,
+                [state.get(p, {}) for p in parameters.values()],
+                settings=settings,
+                rate=self.rate(settings, clock),
+                steps=steps,
+            )
+        finally:
+            for name, buffer in self.game.named_buffers():
+                # Past autograd's eyes: batch norm keeps its statistics for a backward pass that does not read them.
+                buffer.data.copy_(before.get(name, buffer))
 
     @contextmanager
     def measured(self, player: str, seat: Seat) -> Iterator[None]:
@@ -307,14 +424,19 @@ class Trainer:
         for step in (0, self.plan.steps // 2, self.plan.steps - 1):
             clock = replace(self.clock, step=step, lazy={})
             with self.rehearsal(clock) as moves:
-                for move in moves:
-                    if move.player not in players:
-                        hint = nearest(move.player, players)
-                        raise RecipeError(f"A move of {move.player!r}, who is not a player. {hint}")
-                    seen |= dict.fromkeys(f"{move.player}/{name}" for name in move.terms)
-                    for name, term in move.terms.items():
-                        if not term.requires_grad:
-                            raise RecipeError(f"The term {move.player}/{name} depends on no parameter that can move.")
+                for turn in map(together, moves):
+                    movers = [move.player for move in turn]
+                    if len(set(movers)) < len(movers):
+                        raise RecipeError(f"A tuple of moves of {', '.join(movers)}: expected one move a player.")
+                    for move in turn:
+                        if move.player not in players:
+                            hint = nearest(move.player, players)
+                            raise RecipeError(f"A move of {move.player!r}, who is not a player. {hint}")
+                        seen |= dict.fromkeys(f"{move.player}/{name}" for name in move.terms)
+                        for name, term in move.terms.items():
+                            if not term.requires_grad:
+                                term = f"{move.player}/{name}"
+                                raise RecipeError(f"The term {term} depends on no parameter that can move.")
         for name in self.game.weights:
             if name not in seen:
                 raise RecipeError(f"The weight {name!r} matches no term of the game. {nearest(name, seen)}")
@@ -331,10 +453,11 @@ class Trainer:
         """Forward and backward passes of one step in the given format, without any update."""
         former, self.precision = self.precision, precision
         try:
-            with self.rehearsal(replace(self.clock, step=1)) as step:
-                while self.next_moves([step]):
-                    for seat in self.seats.values():
-                        seat.optimizer.zero_grad(set_to_none=True)
+            for _ in range(2 if self.extrapolating else 1):
+                with self.rehearsal(replace(self.clock, step=1)) as step:
+                    while self.next_moves([step]):
+                        for seat in self.seats.values():
+                            seat.optimizer.zero_grad(set_to_none=True)
         finally:
             self.precision = former
 
@@ -347,6 +470,7 @@ class Trainer:
                 "game": dict(self.game.state_dict()),
                 "averaged": self.averaging.averages,
                 **{f"optimizer-{p}": state_tensors(s.optimizer, s.parameters) for p, s in self.seats.items()},
+                **({"lookahead": self.slow.slow} if self.slow else {}),
             },
             state={
                 "step": self.clock.step,
@@ -365,6 +489,10 @@ class Trainer:
                 raise KeyError(*sorted(missing))
             self.game.load_state_dict(dict(tensors["game"]))
             self.averaging.load(tensors["averaged"])
+            if self.slow:
+                self.slow.load(tensors["lookahead"])
+            elif "lookahead" in tensors:
+                raise ValueError("it was trained with lookahead, and the plan has none")
             for player, seat in self.seats.items():
                 saved = tensors[f"optimizer-{player}"]
                 load_state_tensors(seat.optimizer, seat.parameters, saved, moments=seat.settings.moments())
@@ -421,14 +549,21 @@ def seat_players(game: Game, players: Mapping[str, Optimizer]) -> dict[str, Seat
         if name not in game.players:
             hint = nearest(name, game.players)
             raise RecipeError(f"Settings for the player {name!r}, whom the game does not have. {hint}")
-    names = {parameter: name for name, parameter in game.named_parameters()}
     seats = {}
-    for player, modules in game.players.items():
-        mine = {names[p]: p for module in modules for p in module.parameters() if p.requires_grad}
+    for player, mine in own_parameters(game).items():
         if not mine:
             raise RecipeError(f"The player {player!r} has no parameter that can move.")
         seats[player] = Seat(players.get(player, Optimizer()), mine)
     return seats
+
+
+def own_parameters(game: Game) -> dict[str, dict[str, nn.Parameter]]:
+    """The trainable parameters of every player, by their name in the game."""
+    names = {parameter: name for name, parameter in game.named_parameters()}
+    return {
+        player: {names[p]: p for module in modules for p in module.parameters() if p.requires_grad}
+        for player, modules in game.players.items()
+    }
 
 
 def named_tensors(game: Game) -> dict[str, Tensor]:

@@ -1,13 +1,20 @@
-"""GAN: a generator against a critic, without labels (Goodfellow et al. 2014)."""
+"""GAN: a generator against a critic (Goodfellow et al. 2014), with or without classes (Mirza & Osindero 2014)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import one_hot
 
-from equipoise.core.game import Clock, LatentGame, Move, Moves
-from equipoise.core.schedule import Lazy, Scheduled
-from equipoise.objectives import Adversarial, Penalty
+from equipoise.core.game import Clock, LatentGame, Move, Moves, Verdict
+from equipoise.core.schedule import Lazy, Scheduled, value_at
+from equipoise.games.round import Round
+from equipoise.games.terms import sloped
+from equipoise.games.toolbox import Toolbox
+from equipoise.networks.minibatch import pack, unpack
+from equipoise.objectives import Adversarial, Penalty, classification, top_k
 
 
 class GAN(LatentGame):
@@ -16,6 +23,10 @@ class GAN(LatentGame):
     Where the clock allows reuse, the last fakes that D learned from are the ones that G is updated on, as in the
     widely used DCGAN loops; otherwise G draws new latents, as in Goodfellow et al. 2014, Alg. 1. `clip` bounds D's
     weights after each of its moves (Arjovsky et al. 2017, Alg. 1, line 7).
+
+    With `num_classes`, both networks are given the class. How the critic uses it is its own affair (projection,
+    concatenation). A critic that answers class scores is an auxiliary classifier: then both players also minimise its
+    classification loss (Odena et al. 2017, Eq. 3), D on real data, G on generated data, weighted by "G/classes".
     """
 
     averaged = ("G",)
@@ -27,58 +38,212 @@ class GAN(LatentGame):
         *,
         z_dim: int,
         loss: Adversarial,
+        num_classes: int = 0,
         penalties: Mapping[str, tuple[Penalty, Scheduled | Lazy]] | None = None,
         critic_steps: int = 1,
         clip: float | None = None,
+        auxiliary: Scheduled | None = None,
+        tools: Toolbox | None = None,
     ):
         super().__init__()
-        self.G, self.D, self.z_dim, self.loss = G, D, z_dim, loss
-        self.penalties = {name: penalty for name, (penalty, _) in (penalties or {}).items()}
-        self.weights = {f"D/{name}": weight for name, (_, weight) in (penalties or {}).items()}
+        self.G, self.D, self.z_dim, self.num_classes, self.loss = G, D, z_dim, num_classes, loss
         self.critic_steps, self.clip = critic_steps, clip
+        self.tools = tools or Toolbox()
+        self.states = self.tools.modules()
+        sloping = {f"D/{name}": (sloped(penalty), weight) for name, (penalty, weight) in (penalties or {}).items()}
+        terms = {**sloping, **self.tools.terms}
+        self.terms = {key: term for key, (term, _) in terms.items()}
+        self.weights = {key: weight for key, (_, weight) in terms.items()}
+        self.apart = set(sloping) if self.tools.separate_penalties else set()
+        if auxiliary is not None:
+            self.weights |= {"G/classes": auxiliary}
+
+    @property
+    def looks_at_real(self) -> bool:
+        """Whether the generator's move needs the critic's verdict on real examples."""
+        return self.loss.compares or self.tools.throttle is not None or "G/features" in self.terms
 
     @property
     def players(self) -> dict[str, list[nn.Module]]:
-        return {"D": [self.D], "G": [self.G]}
+        mine = {player: [m for n, m in self.states.items() if n.startswith(f"{player}_")] for player in ("D", "G")}
+        return {"D": [self.D, *mine["D"]], "G": [self.G, *mine["G"]]}
 
-    def step(self, data: Iterator[Tensor], now: Clock) -> Moves:
-        for left in reversed(range(self.critic_steps)):
-            x = next(data)  # [N, ...]
+    def step(self, data: Iterator[Any], now: Clock) -> Moves:
+        if self.tools.growing is not None:
+            for network in (self.G, self.D):
+                network.grow(now.progress, fade=self.tools.growing)
+
+        if self.tools.simultaneous:
+            x, y = self.dealt(next(data))
+            z, fake = self.made(x, y)
+            yield self.critic_move(x, y, z, fake.detach(), now), self.generator_move(x, y, z, fake, now)
+            self.after_critic_move(now)
+            return
+
+        waiting = self.tools.throttle is not None and self.tools.throttle.closed()
+        for left in reversed(range(0 if waiting else self.critic_steps)):
+            x, y = self.dealt(next(data))  # [N, ...]
             with torch.set_grad_enabled(now.reuse and left == 0):
-                fake = self.G(self.noise(x))
-            real_logits, fake_logits = self.D(x).logits, self.D(fake.detach()).logits  # [N]
-            penalties = {
-                name: penalty(lambda x: self.D(x).logits, x, fake.detach())
-                for name, penalty in self.penalties.items()
-                if now.due(f"D/{name}")
-            }
-            yield Move(
-                "D",
-                penalties,
-                adversarial=self.loss.d(real_logits, fake_logits),
-                watch={"real": real_logits, "fake": fake_logits},
-            )
-            if self.clip is not None:
-                clip_weights(self.D, self.clip)
+                z, fake = self.made(x, y)
+            yield self.critic_move(x, y, z, fake.detach(), now)
+            if any(now.due(key) for key in self.apart):
+                yield self.penalty_move(x, y, z, fake.detach(), now)
+            self.after_critic_move(now)
 
-        if not now.reuse:
-            fake = self.G(self.noise(x))
-        fake_logits = self.D(fake).logits
-        real_logits = self.D(x).logits if self.loss.compares else fake_logits
-        yield Move("G", adversarial=self.loss.g(real_logits, fake_logits))
+        if waiting:
+            x, y = self.dealt(next(data))
+        if waiting or not now.reuse:
+            z, fake = self.made(x, y)
+        yield self.generator_move(x, y, z, fake, now)
 
-    def noise(self, x: Tensor) -> Tensor:
-        """Standard normal latents z [N, Z] for a batch of N."""
-        return torch.randn(len(x), self.z_dim, device=x.device)
+    # ---------------------------------------------------------------- the moves
+
+    def critic_move(self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock) -> Move:
+        """D learns to tell real examples x from fakes."""
+        if self.tools.pseudo is not None:
+            x = self.tools.pseudo(x, fake)
+        critic = self.critic(y, now)
+        real, forged = critic(x), critic(fake)
+        round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress)
+        terms = {"adversarial": self.critic_loss(real.logits, forged.logits, x)}
+        if real.classes is not None:
+            terms |= {"classes": classification(real.classes, *y)}
+        terms |= self.more_terms("D", round, now, without=self.apart)
+        for part in (*self.tools.augmentations, *([self.tools.pseudo] if self.tools.pseudo is not None else [])):
+            round.notes += part.news(real.logits, len(x))
+        if self.tools.jury is not None:
+            round.notes += self.tools.jury.news(x)
+        return Move(
+            "D",
+            terms,
+            watch={"real": real.logits, "fake": forged.logits},
+            remember=self.by_name(round.notes),
+        )
+
+    def penalty_move(self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock) -> Move:
+        """The penalties on D's slope, as a move of its own (Karras et al. 2020, App. B)."""
+        critic = self.critic(y, now)
+        nothing = Verdict(fake.new_zeros(len(fake)))
+        round = Round(x, fake, z, None, nothing, critic, self.generator(y), now.progress)
+        return Move("D", self.more_terms("D", round, now, without=set(self.terms) - self.apart))
+
+    def generator_move(self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock) -> Move:
+        """G learns to be taken for real."""
+        critic = self.unrolled_critic(x, y, fake, now) if self.tools.unrolled else self.critic(y, now)
+        forged = critic(fake)
+        real = critic(x) if self.looks_at_real else None
+        round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress)
+        terms = {}
+        if not self.tools.matching_alone:
+            real_logits = forged.logits if real is None else real.logits
+            terms |= {"adversarial": self.generator_loss(real_logits, forged.logits, now)}
+        if self.tools.past is not None:
+            terms |= {"past": self.tools.past(self.D, self.seen(x, now), self.seen(fake, now), y, self.loss)}
+        if forged.classes is not None:
+            terms |= {"classes": classification(forged.classes, *y)}
+        terms |= self.more_terms("G", round, now)
+        if self.tools.throttle is not None:
+            assert real is not None
+            round.remember(self.tools.throttle.accuracy, self.tools.throttle.measured(real.logits, forged.logits))
+        return Move("G", terms, remember=self.by_name(round.notes))
+
+    # ---------------------------------------------------------------- what a move is made of
+
+    def critic(self, y: tuple[Tensor, ...], now: Clock) -> Callable[[Tensor], Verdict]:
+        """From examples of classes y to D's verdict."""
+        return lambda x: self.D(self.seen(x, now), *y)
+
+    def unrolled_critic(self, x: Tensor, y: tuple[Tensor, ...], fake: Tensor, now: Clock) -> Callable[[Tensor], Verdict]:
+        """D as it will be after a few moves against these fakes, as a function of G (Metz et al. 2017, Eq. 9)."""
+
+        def as_if(parameters: Mapping[str, Tensor]) -> Callable[[Tensor], Verdict]:
+            own = {name.removeprefix("D."): p for name, p in parameters.items() if name.startswith("D.")}
+            return lambda x: functional_call(self.D, own, (self.seen(x, now), *y))
+
+        def loss(parameters: Mapping[str, Tensor]) -> Tensor:
+            D = as_if(parameters)
+            return self.critic_loss(D(x).logits, D(fake).logits, x).float().mean()
+
+        return as_if(now.preview("D", loss, steps=self.tools.unrolled))
+
+    def critic_loss(self, real: Tensor, fake: Tensor, x: Tensor) -> Tensor:
+        """D's adversarial loss on logits [N] or, of several critics, [N, K]."""
+        jury = self.tools.jury
+        return self.loss.d(real, fake) if jury is None else jury.of_critics(self.loss.d(jury.real(real, x), fake))
+
+    def generator_loss(self, real: Tensor, fake: Tensor, now: Clock) -> Tensor:
+        """G's adversarial loss on logits [N] or, of several critics, [N, K]."""
+        losses, share = self.loss.g(real, fake), value_at(self.tools.top_k, now.progress)
+        if share < 1:
+            losses = top_k(losses, fake, share)
+        return losses if self.tools.jury is None else self.tools.jury.of_generator(losses)
+
+    def more_terms(self, player: str, round: Round, now: Clock, *, without: Collection[str] = ()) -> dict[str, Tensor]:
+        """The further terms of a player that are due."""
+        return {
+            key.partition("/")[2]: term(round)
+            for key, term in self.terms.items()
+            if key.startswith(f"{player}/") and key not in without and now.due(key)
+        }
+
+    def after_critic_move(self, now: Clock) -> None:
+        """What is done to D's weights, or with them, once they have been updated."""
+        if self.clip is not None:
+            clip_weights(self.D, self.clip)
+        if self.tools.past is not None and now.every(self.tools.past.every):
+            self.tools.past.pool.remember(self.D)
+
+    def by_name(self, notes: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+        """New values of buffers, under the names that they have in the game."""
+        names = {id(buffer): name for name, buffer in self.named_buffers()} if notes else {}
+        return {names[id(buffer)]: value for buffer, value in notes}
+
+    def seen(self, x: Tensor, now: Clock) -> Tensor:
+        """Examples, or packs of them, as the critic sees them."""
+        if not self.tools.augmentations:
+            return x
+        x = unpack(x, self.tools.packing)
+        for augmentation in self.tools.augmentations:
+            x = augmentation(x, now.progress)
+        return pack(x, self.tools.packing)
+
+    def dealt(self, batch: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Real examples, or packs of them, and their classes, if any."""
+        x, *y = batch if isinstance(batch, tuple | list) else (batch,)
+        return pack(x, self.tools.packing), tuple(y)
+
+    def made(self, x: Tensor, y: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Fresh latents and the examples, or packs of them, that G makes of them: as many as there are in x."""
+        z = torch.randn(len(x) * self.tools.packing, self.z_dim, device=x.device)
+        return z, self.generator(y)(z)
+
+    def generator(self, y: tuple[Tensor, ...]) -> Callable[[Tensor], Tensor]:
+        """From latents to examples of classes y, or packs of them."""
+        return lambda z: pack(self.G(self.coded(z), *y), self.tools.packing)
+
+    def coded(self, z: Tensor) -> Tensor:
+        """Latents as G takes them: the first of them as a category, where codes are used (Chen et al. 2016)."""
+        K = self.tools.categories
+        return torch.cat([one_hot(z[:, :K].argmax(1), K).to(z), z[:, K:]], dim=1) if K else z
+
+    # ---------------------------------------------------------------- outputs
 
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.G(z)
+        if self.num_classes and labels is None:
+            raise ValueError(f"A conditional generator needs labels [N] from 0 to {self.num_classes - 1}: none given.")
+        return self.G(self.coded(z), labels) if self.num_classes else self.G(self.coded(z))
 
-    def sample(self, batch: Tensor) -> dict[str, Tensor]:
-        return {"fake": self.G(self.noise(batch))}
+    def sample(self, batch: Any) -> dict[str, Tensor]:
+        x, *y = batch if isinstance(batch, tuple | list) else (batch,)
+        return {"fake": self.G(self.coded(torch.randn(len(x), self.z_dim, device=x.device)), *y)}
 
-    def judge(self, batch: Tensor) -> Tensor:
-        return self.D(batch).logits
+    def judge(self, batch: Any) -> Tensor:
+        """Logits [N]; with packing each example leads a pack of itself and its successors, of several critics the mean."""
+        x, *y = batch if isinstance(batch, tuple | list) else (batch,)
+        m = self.tools.packing
+        packs = pack(torch.stack([x.roll(-k, dims=0) for k in range(m)], dim=1).flatten(0, 1), m)
+        logits = self.D(packs, *y).logits
+        return logits if self.tools.jury is None else logits.mean(1)
 
 
 @torch.no_grad()

@@ -5,17 +5,21 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, relu
 
 from equipoise.core.game import Verdict
+from equipoise.networks.initialisation import initialise
 from equipoise.networks.layers import (
-    ConditionalBatchNorm,
+    ConditionalNorm,
     Conditioning,
     CriticHead,
+    GeneratorNormalisation,
     LabelPlanes,
     Normalisation,
+    check_dropout,
     check_size,
     crop_to,
     start_and_doublings,
     wrap_for,
 )
+from equipoise.networks.minibatch import Minibatch, minibatch_layer
 
 
 def num_channels(width: int, level: int) -> int:
@@ -26,26 +30,41 @@ def num_channels(width: int, level: int) -> int:
 class DCGANGenerator(nn.Module):
     """Latents z [N, Z] (and labels [N]) to images [N, C, size, size] in [-1, 1].
 
-    A linear layer to 4..7 pixels, then 4×4 transposed convolutions of stride 2 with batch normalisation and ReLU.
-    Sizes that are no such multiple are made larger and cropped.
+    A linear layer to 4..7 pixels, then 4×4 transposed convolutions of stride 2 with normalisation and ReLU. Sizes that
+    are no such multiple are made larger and cropped. Without batch normalisation ("pixel", "none") layers have biases
+    and Kaiming weights, which keep signals alive.
     """
 
-    def __init__(self, z_dim: int, channels: int, size: int, *, width: int = 64, num_classes: int = 0):
+    def __init__(
+        self,
+        z_dim: int,
+        channels: int,
+        size: int,
+        *,
+        width: int = 64,
+        num_classes: int = 0,
+        normalisation: GeneratorNormalisation = "batch",
+        smallest: int = 4,
+    ):
         super().__init__()
         check_size(size, "dcgan")
         self.size = size
-        self.start, doublings = start_and_doublings(size)
+        self.start, doublings = start_and_doublings(size, smallest)
         widths = [num_channels(width, level) for level in range(doublings, 0, -1)]  # from small to large
-        self.project = nn.Linear(z_dim, widths[0] * self.start**2, bias=False)
-        self.norms = nn.ModuleList([ConditionalBatchNorm(w, num_classes) for w in widths])
+        bias = normalisation != "batch"
+        self.project = nn.Linear(z_dim, widths[0] * self.start**2, bias=bias)
+        self.norms = nn.ModuleList([ConditionalNorm(w, num_classes, normalisation=normalisation) for w in widths])
         self.ups = nn.ModuleList(
             [
-                nn.ConvTranspose2d(w, nxt, 4, 2, 1, bias=last)
+                nn.ConvTranspose2d(w, nxt, 4, 2, 1, bias=bias or last)
                 for w, nxt, last in zip(widths, [*widths[1:], channels], [*[False] * (len(widths) - 1), True])
             ]
         )
-        for layer in [self.project, *self.ups]:
-            nn.init.normal_(layer.weight, std=0.02)
+        if normalisation == "batch":
+            for layer in [self.project, *self.ups]:
+                nn.init.normal_(layer.weight, std=0.02)
+        else:
+            initialise(self, "kaiming")
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self.project(z).view(len(z), -1, self.start, self.start)
@@ -55,7 +74,11 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANCritic(nn.Module):
-    """Images [N, C, size, size] (and labels [N]) to a `Verdict`: 4×4 convolutions of stride 2 with leaky ReLU."""
+    """Images [N, C, size, size] (and labels [N]) to a `Verdict`: 4×4 convolutions of stride 2 with leaky ReLU.
+
+    `dropout` is the share of each layer's outputs that training leaves out; `minibatch` adds statistics of the batch to
+    the last features: of the feature map ("deviation", in groups of `group`) or of all of it ("discrimination").
+    """
 
     def __init__(
         self,
@@ -66,11 +89,16 @@ class DCGANCritic(nn.Module):
         normalisation: Normalisation = "none",
         num_classes: int = 0,
         conditioning: Conditioning = "none",
+        dropout: float = 0.0,
+        minibatch: Minibatch = "none",
+        group: int = 4,
+        smallest: int = 4,
     ):
         super().__init__()
         check_size(size, "dcgan")
+        check_dropout(dropout)
         wrap = wrap_for(normalisation)
-        end, halvings = start_and_doublings(size)
+        end, halvings = start_and_doublings(size, smallest)
         widths = [num_channels(width, level) for level in range(1, halvings + 1)]  # from large to small
         self.planes = LabelPlanes(num_classes, size) if conditioning == "concatenation" else None
         incoming = [channels + (self.planes is not None), *widths]
@@ -82,7 +110,9 @@ class DCGANCritic(nn.Module):
         self.norms = nn.ModuleList(
             [nn.BatchNorm2d(w) if normalisation == "batch" and k > 0 else nn.Identity() for k, w in enumerate(widths)]
         )
-        self.head = CriticHead(widths[-1] * end**2, num_classes, conditioning, wrap)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.minibatch, num_features = minibatch_layer(minibatch, (widths[-1], end, end), group=group, wrap=wrap)
+        self.head = CriticHead(num_features, num_classes, conditioning, wrap)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Verdict:
         h = x if self.planes is None or labels is None else self.planes(x, labels)
@@ -91,7 +121,7 @@ class DCGANCritic(nn.Module):
             h = nn.functional.pad(h, (before, after, before, after))
         features = []
         for down, norm in zip(self.downs, self.norms):
-            h = leaky_relu(norm(down(h)), 0.2)
+            h = self.dropout(leaky_relu(norm(down(h)), 0.2))
             features.append(h)
-        logits, classes = self.head(h.flatten(1), labels)
+        logits, classes = self.head(self.minibatch(h).flatten(1), labels)
         return Verdict(logits, tuple(features), classes)

@@ -1,6 +1,6 @@
-"""Parts that several networks share: class conditioning, the critic's head, spectral normalisation, sizes."""
+"""Parts that several networks share: class conditioning, the critic's head, normalisation, sizes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn.utils import parametrizations
 
 Conditioning = Literal["none", "projection", "auxiliary", "concatenation"]
 Normalisation = Literal["none", "batch", "spectral"]
+GeneratorNormalisation = Literal["none", "batch", "pixel"]
 Wrap = Callable[[nn.Module], nn.Module]
 
 
@@ -17,13 +18,15 @@ def wrap_for(normalisation: Normalisation) -> Wrap:
     return parametrizations.spectral_norm if normalisation == "spectral" else lambda layer: layer
 
 
-def start_and_doublings(size: int) -> tuple[int, int]:
-    """The resolution (4 to 7) where an image of `size` begins, and how often it is doubled; start · 2ᵏ >= size.
+def start_and_doublings(size: int, smallest: int = 4) -> tuple[int, int]:
+    """The resolution where an image of `size` begins, and how often it is doubled; start · 2ᵏ >= size.
 
-    >>> start_and_doublings(32), start_and_doublings(28), start_and_doublings(100)
-    ((4, 3), (7, 2), (7, 4))
+    It is at least `smallest` and less than twice that.
+
+    >>> start_and_doublings(32), start_and_doublings(28), start_and_doublings(100), start_and_doublings(16, 2)
+    ((4, 3), (7, 2), (7, 4), (2, 3))
     """
-    doublings = (-(-size // 7) - 1).bit_length()
+    doublings = (-(-size // (2 * smallest - 1)) - 1).bit_length()
     return -(-size // 2**doublings), doublings
 
 
@@ -39,18 +42,53 @@ def check_size(size: int, network: str) -> None:
 def orthogonal_(network: nn.Module) -> None:
     """Orthogonal initial weights and zero biases of every convolution and linear layer (Brock et al. 2019, App. C)."""
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            nn.init.orthogonal_(dict(layer.named_parameters()).get("parametrizations.weight.original", layer.weight))
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.orthogonal_(original_weight(layer))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
 
-class ConditionalBatchNorm(nn.Module):
-    """Batch normalisation with a gain and a bias per class (de Vries et al. 2017, Eq. 5); plain without classes."""
+def original_weight(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> Tensor:
+    """The parameter behind a layer's weight: with spectral normalisation, the one that is divided by its norm."""
+    # Looking at layer.weight also moves the power iteration by one step, which seeded trainings have come to include.
+    return dict(layer.named_parameters()).get("parametrizations.weight.original", layer.weight)
 
-    def __init__(self, num_features: int, num_classes: int = 0):
+
+def check_dropout(dropout: float) -> None:
+    """Raise ValueError unless 0 <= dropout < 1."""
+    if not 0 <= dropout < 1:
+        raise ValueError(
+            f"dropout is {dropout}: expected the share of features that are dropped, from 0 to below 1, such as 0.25."
+        )
+
+
+class PixelNorm(nn.Module):
+    """Pixelwise normalisation: each position's feature vector is scaled to a mean square of one.
+
+    y = x / √(mean_c x_c² + 10⁻⁸), over the channels of [N, C, H, W] or the entries of [N, F]. It has no parameters and
+    no running statistics and mixes no examples, so magnitudes in the generator cannot escalate and an averaged
+    generator needs no recalibration.
+    Default: off; "batch" is DCGAN's choice.
+    Cost: negligible.
+    Source: Karras et al. 2018, Progressive Growing of GANs, section 4.2.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(at_least_float32(x).square().mean(1, keepdim=True) + 1e-8).to(x.dtype)
+
+
+class ConditionalNorm(nn.Module):
+    """Batch, pixel or no normalisation, with a gain and a bias per class (de Vries et al. 2017, Eq. 5) if any."""
+
+    def __init__(self, num_features: int, num_classes: int = 0, *, normalisation: GeneratorNormalisation = "batch"):
         super().__init__()
-        self.norm = nn.BatchNorm2d(num_features, affine=num_classes == 0)
+        match normalisation:
+            case "batch":
+                self.norm = nn.BatchNorm2d(num_features, affine=num_classes == 0)
+            case "pixel":
+                self.norm = PixelNorm()
+            case "none":
+                self.norm = nn.Identity()
         if num_classes:
             self.gain = nn.Embedding(num_classes, num_features)
             self.bias = nn.Embedding(num_classes, num_features)
@@ -106,7 +144,50 @@ class CriticHead(nn.Module):
             return logits, self.classes(h) if self.by == "auxiliary" else None
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Narrow floating-point formats to float32; wider ones stay."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def crop_to(x: Tensor, size: int) -> Tensor:
     """The central size×size pixels."""
     top = (x.shape[-1] - size) // 2
     return x if x.shape[-1] == size else x[..., top : top + size, top : top + size]
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> None:
+    """Re-estimate the running statistics of every batch normalisation from the network's weights as they are now.
+
+    Averaged weights need statistics of their own: an average of the statistics of other weights can be badly off. The
+    network runs on each batch of inputs (a tensor, or a tuple of arguments) with batch statistics, and each running
+    mean and variance becomes the plain average over the batches: use batches of one size. Weights, modes and momenta
+    stay; without batch normalisation nothing happens. Raises ValueError where there is no batch.
+    Default: off; 10 to 100 batches of the training size.
+    Cost: one forward pass a batch, at evaluation only.
+    Source: Izmailov et al. 2018, Averaging Weights Leads to Wider Optima (the batch normalisation update of SWA).
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.track_running_stats]
+    if not norms:
+        return
+    modes = {module: module.training for module in network.modules()}
+    momenta = {norm: norm.momentum for norm in norms}
+    network.eval()  # dropout stays off and spectral norms stay as they are
+    count = 0
+    try:
+        for norm in norms:
+            norm.train()
+            norm.momentum = None  # torch's word for a cumulative average
+        for batch in batches:
+            if count == 0:
+                for norm in norms:
+                    norm.reset_running_stats()
+            count += 1
+            network(*(batch if isinstance(batch, tuple) else (batch,)))
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+    if count == 0:
+        raise ValueError("recalibrate got no batch: expected at least one batch of inputs of the network. Pass some.")

@@ -9,17 +9,19 @@ from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from equipoise.core.game import Verdict
 from equipoise.networks.layers import (
-    ConditionalBatchNorm,
+    ConditionalNorm,
     Conditioning,
     CriticHead,
     LabelPlanes,
     Normalisation,
     Wrap,
+    check_dropout,
     check_size,
     orthogonal_,
     start_and_doublings,
     wrap_for,
 )
+from equipoise.networks.minibatch import Minibatch, minibatch_layer
 
 
 def check_multiple(size: int) -> None:
@@ -45,8 +47,8 @@ class UpBlock(nn.Module):
 
     def __init__(self, incoming: int, outgoing: int, num_classes: int):
         super().__init__()
-        self.norm1 = ConditionalBatchNorm(incoming, num_classes)
-        self.norm2 = ConditionalBatchNorm(outgoing, num_classes)
+        self.norm1 = ConditionalNorm(incoming, num_classes)
+        self.norm2 = ConditionalNorm(outgoing, num_classes)
         self.conv1 = nn.Conv2d(incoming, outgoing, 3, padding=1)
         self.conv2 = nn.Conv2d(outgoing, outgoing, 3, padding=1)
         self.skip = nn.Conv2d(incoming, outgoing, 1)
@@ -100,6 +102,8 @@ class ResNetCritic(nn.Module):
     """Images [N, C, size, size] (and labels [N]) to a `Verdict`: blocks that halve down to 8..14 pixels, then two more.
 
     The features are summed over positions (Miyato et al. 2018, Table 3), scaled by 1/√positions to keep their size.
+    `dropout` is the share of each block's outputs that training leaves out; `minibatch` adds statistics of the batch to
+    the summed features (in groups of `group`, for "deviation").
     """
 
     def __init__(
@@ -111,9 +115,13 @@ class ResNetCritic(nn.Module):
         normalisation: Normalisation = "spectral",
         num_classes: int = 0,
         conditioning: Conditioning = "none",
+        dropout: float = 0.0,
+        minibatch: Minibatch = "none",
+        group: int = 4,
     ):
         super().__init__()
         check_multiple(size)
+        check_dropout(dropout)
         if normalisation == "batch":
             raise ValueError(
                 "The resnet critic has no batch normalisation: expected critic_normalisation 'spectral' or 'none'."
@@ -128,7 +136,9 @@ class ResNetCritic(nn.Module):
             + [DownBlock(a, b, wrap, halve=True) for a, b in pairwise(widths)]
             + [DownBlock(widths[-1], widths[-1], wrap, halve=False) for _ in range(2)]
         )
-        self.head = CriticHead(widths[-1], num_classes, conditioning, wrap)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.minibatch, num_features = minibatch_layer(minibatch, (widths[-1],), group=group, wrap=wrap)
+        self.head = CriticHead(num_features, num_classes, conditioning, wrap)
         self.positions = (size // 2**halvings) ** 2
         orthogonal_(self)
 
@@ -136,8 +146,8 @@ class ResNetCritic(nn.Module):
         h = x if self.planes is None or labels is None else self.planes(x, labels)
         features = []
         for block in self.blocks:
-            h = block(h)
+            h = self.dropout(block(h))  # before the next ReLU or after it is the same: dropout only scales by 0 or up
             features.append(h)
         pooled = relu(h).sum(dim=(2, 3)) / math.sqrt(self.positions)  # [N, F]
-        logits, classes = self.head(pooled, labels)
+        logits, classes = self.head(self.minibatch(pooled), labels)
         return Verdict(logits, tuple(features), classes)

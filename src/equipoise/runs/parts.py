@@ -1,34 +1,35 @@
 """Where names become objects: the games, networks, losses, penalties and data sets that a recipe can ask for."""
 
-import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import nn
 
 from equipoise import objectives
-from equipoise.core.errors import DataError
+from equipoise.core.errors import DataError, RecipeError
 from equipoise.core.game import Game
-from equipoise.core.schedule import Lazy, Schedule, Scheduled, weight_and_interval
+from equipoise.core.schedule import Scheduled, weight_and_interval
 from equipoise.data.digits import digits
 from equipoise.data.open import open_source
 from equipoise.data.source import Source
+from equipoise.data.stacked import Stacked
 from equipoise.data.toy import Mixture, grid, ring
-from equipoise.games.conditional import ConditionalGAN
+from equipoise.engine.optimizers import Optimizer
+from equipoise.engine.trainer import Plan
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
-from equipoise.networks.layers import Conditioning, Normalisation
+from equipoise.networks.ensemble import Critics
+from equipoise.networks.initialisation import Initialisation, initialise
+from equipoise.networks.layers import Conditioning, GeneratorNormalisation, Normalisation
+from equipoise.networks.minibatch import Minibatch
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
+from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
-
-
-class Part(BaseModel):
-    """A table of a recipe: unknown keys are errors, nothing changes after validation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from equipoise.runs.techniques import Part, Techniques, Weight
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class GameSettings(Part):
     def build(self, examples: Examples) -> Game:
         """The game for such examples. Draws initial weights from torch's global randomness."""
 
+    def conflicts(self, training: Plan, players: Mapping[str, Optimizer]) -> list[str]:
+        """What in the game cannot be combined with the training, and why."""
+        return []
+
+    def optimizers(self, players: Mapping[str, Optimizer]) -> Mapping[str, Optimizer]:
+        """The players' optimisers, with whatever correction the game needs."""
+        return players
+
 
 class DataSettings(Part):
     """Where examples come from; subclass it for a source of your own. Give it a `kind`, its name in recipe files."""
@@ -72,31 +81,42 @@ LOSSES = {
     "least-squares": objectives.least_squares,
     "hinge": objectives.hinge,
     "wasserstein": objectives.wasserstein,
+    "relativistic-average": objectives.relativistic_average,
     "relativistic-pairing": objectives.relativistic_pairing,
+    "f-kl": objectives.f_kl,
+    "f-reverse-kl": objectives.f_reverse_kl,
+    "f-pearson": objectives.f_pearson,
+    "f-jensen-shannon": objectives.f_jensen_shannon,
+    "f-squared-hellinger": objectives.f_squared_hellinger,
+    "f-total-variation": objectives.f_total_variation,
 }
-LossName = Literal["minimax", "non-saturating", "least-squares", "hinge", "wasserstein", "relativistic-pairing"]
+LossName = Literal[
+    "minimax",
+    "non-saturating",
+    "least-squares",
+    "hinge",
+    "wasserstein",
+    "relativistic-average",
+    "relativistic-pairing",
+    "f-kl",
+    "f-reverse-kl",
+    "f-pearson",
+    "f-jensen-shannon",
+    "f-squared-hellinger",
+    "f-total-variation",
+]
 
-PENALTIES = {"r1": objectives.r1, "r2": objectives.r2, "gradient-penalty": objectives.gradient_penalty}
-PenaltyName = Literal["r1", "r2", "gradient-penalty"]
+PENALTIES = {
+    "r1": objectives.r1,
+    "r2": objectives.r2,
+    "gradient-penalty": objectives.gradient_penalty,
+    "zero-centred-gradient-penalty": objectives.zero_centred_gradient_penalty,
+    "dragan": objectives.dragan,
+}
+PenaltyName = Literal["r1", "r2", "gradient-penalty", "zero-centred-gradient-penalty", "dragan"]
 
-
-def check_weight(weight: Scheduled | Lazy) -> Scheduled | Lazy:
-    """Raise ValueError for a weight that would reward what it should punish."""
-    number, _ = weight_and_interval(weight)
-    values = [number.start, number.end] if isinstance(number, Schedule) else [number]
-    if not all(0 <= value < math.inf for value in values):
-        raise ValueError(f"the weight is {number}: expected a finite number of at least 0.")
-    return weight
-
-
-Penalties = dict[PenaltyName, Annotated[float | Schedule | Lazy, AfterValidator(check_weight)]]
+Penalties = dict[PenaltyName, Weight]
 """Penalties with their weights; the weight multiplies the mean squared norm (γ/2 in the papers' notation)."""
-
-
-def penalties_with_weights(penalties: Penalties) -> dict:
-    """From names in a recipe to the functions and weights that a game takes."""
-    return {name.replace("-", "_"): (PENALTIES[name], weight) for name, weight in penalties.items()}
-
 
 # ---------------------------------------------------------------- networks
 
@@ -108,6 +128,14 @@ class NetworkSettings(Part):
     critic_width: int | None = Field(default=None, ge=1)
     """By default that of the generator."""
     critic_normalisation: Normalisation = "none"
+    initialisation: Initialisation | None = None
+    """By default each family's own."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """The share of the critic's features that training leaves out."""
+    minibatch: Minibatch = "none"
+    """What the critic sees of the other examples of a batch."""
+    group: int = Field(default=4, ge=1)
+    """Examples that minibatch deviation compares."""
 
     @abstractmethod
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -124,9 +152,17 @@ class Mlp(NetworkSettings):
     kind: Literal["mlp"] = "mlp"
     width: int = Field(default=256, ge=1)
     num_layers: int = Field(default=3, ge=1, le=16)
+    generator_normalisation: Literal["none", "batch"] = "none"
 
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        return MLPGenerator(z_dim, shape, width=self.width, num_layers=self.num_layers, num_classes=num_classes)
+        return MLPGenerator(
+            z_dim,
+            shape,
+            width=self.width,
+            num_layers=self.num_layers,
+            num_classes=num_classes,
+            normalisation=self.generator_normalisation,
+        )
 
     def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
         return MLPCritic(
@@ -136,6 +172,9 @@ class Mlp(NetworkSettings):
             normalisation=self.critic_normalisation,
             num_classes=num_classes,
             conditioning=conditioning,
+            dropout=self.dropout,
+            minibatch=self.minibatch,
+            group=self.group,
         )
 
 
@@ -143,10 +182,21 @@ class Dcgan(NetworkSettings):
     """Strided convolutions, for square images of 8 to 256 pixels."""
 
     kind: Literal["dcgan"] = "dcgan"
+    generator_normalisation: GeneratorNormalisation = "batch"
+    smallest: int = Field(default=4, ge=1, le=16)
+    """Pixels where the generator begins and the critic ends, up to one less than twice as many."""
 
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
         channels, size = image_shape(shape, "dcgan")
-        return DCGANGenerator(z_dim, channels, size, width=self.width, num_classes=num_classes)
+        return DCGANGenerator(
+            z_dim,
+            channels,
+            size,
+            width=self.width,
+            num_classes=num_classes,
+            normalisation=self.generator_normalisation,
+            smallest=self.smallest,
+        )
 
     def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
         channels, size = image_shape(shape, "dcgan")
@@ -157,6 +207,10 @@ class Dcgan(NetworkSettings):
             normalisation=self.critic_normalisation,
             num_classes=num_classes,
             conditioning=conditioning,
+            dropout=self.dropout,
+            minibatch=self.minibatch,
+            group=self.group,
+            smallest=self.smallest,
         )
 
 
@@ -179,6 +233,43 @@ class Resnet(NetworkSettings):
             normalisation=self.critic_normalisation,
             num_classes=num_classes,
             conditioning=conditioning,
+            dropout=self.dropout,
+            minibatch=self.minibatch,
+            group=self.group,
+        )
+
+
+class Progressive(NetworkSettings):
+    """Networks that grow with training from 4 pixels to the full size, for square images of 8 to 256 pixels."""
+
+    kind: Literal["progressive"] = "progressive"
+    generator_normalisation: GeneratorNormalisation = "pixel"
+    minibatch: Minibatch = "deviation"
+    fade: float = Field(default=0.5, ge=0, le=1)
+    """The share of each resolution's time in which it fades in; 0 is a plain schedule of resolutions."""
+
+    def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        channels, size = image_shape(shape, "progressive")
+        return ProgressiveGenerator(
+            z_dim,
+            channels,
+            size,
+            width=self.width,
+            num_classes=num_classes,
+            normalisation=self.generator_normalisation,
+        )
+
+    def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
+        channels, size = image_shape(shape, "progressive")
+        return ProgressiveCritic(
+            channels,
+            size,
+            width=self.critic_width or self.width,
+            normalisation=self.critic_normalisation,
+            num_classes=num_classes,
+            conditioning=conditioning,
+            minibatch=self.minibatch,
+            group=self.group,
         )
 
 
@@ -191,15 +282,14 @@ def image_shape(shape: tuple[int, ...], network: str) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-Network = Annotated[Mlp | Dcgan | Resnet, Field(discriminator="kind")]
+Network = Annotated[Mlp | Dcgan | Resnet | Progressive, Field(discriminator="kind")]
 
 # ---------------------------------------------------------------- games
 
 
-class Gan(GameSettings):
-    """`games.gan`: a generator against a critic, without labels."""
+class Adversarial(GameSettings, Techniques):
+    """What the games of one generator against its critics have in common."""
 
-    kind: Literal["gan"] = "gan"
     network: Network = Dcgan()
     z_dim: int = Field(default=64, ge=1)
     loss: LossName = "non-saturating"
@@ -207,27 +297,73 @@ class Gan(GameSettings):
     critic_steps: int = Field(default=1, ge=1)
     clip: float | None = Field(default=None, gt=0)
 
-    def build(self, examples: Examples) -> Game:
+    def play(
+        self,
+        examples: Examples,
+        num_classes: int = 0,
+        conditioning: Conditioning = "none",
+        auxiliary: Scheduled | None = None,
+    ) -> GAN:
+        """The game. Raises `RecipeError` where techniques cannot be combined."""
+        loss = LOSSES[self.loss]
+        growing = self.network.fade if isinstance(self.network, Progressive) else None
+        complaints = self.clashes(
+            loss=loss,
+            relative=loss.compares or self.loss == "wasserstein",
+            labelled=num_classes > 0,
+            shape=examples.shape,
+            critic_steps=self.critic_steps,
+            intervals={weight_and_interval(weight)[1] for weight in self.penalties.values()},
+            growing=growing is not None,
+        )
+        if lines := list(complaints):
+            raise RecipeError("\n".join(lines))
+        G = self.network.generator(self.z_dim, examples.shape, num_classes)
+        shape = (examples.shape[0] * self.packing, *examples.shape[1:])
+        members = [
+            self.network.critic(shape, num_classes, conditioning) for _ in range(self.critics.num if self.critics else 1)
+        ]
+        D = Critics(members) if self.critics else members[0]
+        if self.network.initialisation:
+            initialise(G, self.network.initialisation)
+            initialise(D, self.network.initialisation)
+        form = objectives.by_difference if self.penalty_form == "finite-difference" else lambda penalty: penalty
         return GAN(
-            self.network.generator(self.z_dim, examples.shape, 0),
-            self.network.critic(examples.shape, 0, "none"),
+            G,
+            D,
             z_dim=self.z_dim,
-            loss=LOSSES[self.loss],
-            penalties=penalties_with_weights(self.penalties),
+            num_classes=num_classes,
+            loss=self.targets.applied(loss) if self.targets else loss,
+            penalties={name.replace("-", "_"): (form(PENALTIES[name]), w) for name, w in self.penalties.items()},
             critic_steps=self.critic_steps,
             clip=self.clip,
+            auxiliary=auxiliary,
+            tools=self.toolbox(G, D, examples.shape, self.z_dim, growing=growing),
         )
 
+    def conflicts(self, training: Plan, players: Mapping[str, Optimizer]) -> list[str]:
+        return list(self.clashes_with_training(training, minibatch=self.network.minibatch))
 
-class Conditional(GameSettings):
-    """`games.conditional`: a generator of chosen classes."""
+    def optimizers(self, players: Mapping[str, Optimizer]) -> Mapping[str, Optimizer]:
+        if not self.separate_penalties:
+            return players
+        interval = max(weight_and_interval(weight)[1] for weight in self.penalties.values())
+        return {**players, "D": players.get("D", Optimizer()).for_separate_penalties(interval)}
+
+
+class Gan(Adversarial):
+    """`games.gan`: a generator against a critic, without labels."""
+
+    kind: Literal["gan"] = "gan"
+
+    def build(self, examples: Examples) -> Game:
+        return self.play(examples)
+
+
+class Conditional(Adversarial):
+    """`games.gan` with labels: a generator of chosen classes."""
 
     kind: Literal["conditional"] = "conditional"
-    network: Network = Dcgan()
-    z_dim: int = Field(default=64, ge=1)
-    loss: LossName = "non-saturating"
-    penalties: Penalties = {}
-    critic_steps: int = Field(default=1, ge=1)
     conditioning: Literal["projection", "auxiliary", "concatenation"] = "projection"
     auxiliary: Scheduled = 1.0
     """Weight of the generator's classification loss, with the auxiliary classifier."""
@@ -237,22 +373,13 @@ class Conditional(GameSettings):
         return True
 
     def build(self, examples: Examples) -> Game:
-        num_classes = len(examples.classes)
-        if num_classes == 0:
+        if not examples.classes:
             raise DataError(
                 f"A conditional game needs labels, and {examples.name} has none. Expected a folder of folders, "
                 "a zip with dataset.json labels, or an .npz with labels. Without labels use --set game.kind=gan."
             )
-        return ConditionalGAN(
-            self.network.generator(self.z_dim, examples.shape, num_classes),
-            self.network.critic(examples.shape, num_classes, self.conditioning),
-            z_dim=self.z_dim,
-            num_classes=num_classes,
-            loss=LOSSES[self.loss],
-            penalties=penalties_with_weights(self.penalties),
-            critic_steps=self.critic_steps,
-            auxiliary=self.auxiliary if self.conditioning == "auxiliary" else None,
-        )
+        auxiliary = self.auxiliary if self.conditioning == "auxiliary" else None
+        return self.play(examples, len(examples.classes), self.conditioning, auxiliary)
 
 
 GAME_KINDS: dict[str, type[Part]] = {"gan": Gan, "conditional": Conditional}
@@ -306,4 +433,23 @@ class Toy(DataSettings):
         return self.mixture().source(self.num_examples, seed=self.seed)
 
 
-DATA_KINDS: dict[str, type[Part]] = {"digits": Digits, "files": Files, "mixture": Toy}
+class Stack(DataSettings):
+    """Three grey images of a folder or file as the colours of one: a thousand modes of ten digits."""
+
+    kind: Literal["stacked"] = "stacked"
+    path: Path
+    size: int | None = Field(default=None, ge=4, le=4096)
+    num_examples: int = Field(default=100_000, ge=100)
+    seed: int = 0
+
+    @field_validator("path")
+    @classmethod
+    def from_anywhere(cls, path: Path) -> Path:
+        """A run can be resumed from any folder."""
+        return path.expanduser().absolute()
+
+    def open(self) -> Source:
+        return Stacked(open_source(self.path, size=self.size, channels=1), self.num_examples, seed=self.seed)
+
+
+DATA_KINDS: dict[str, type[Part]] = {"digits": Digits, "files": Files, "mixture": Toy, "stacked": Stack}

@@ -219,6 +219,8 @@ class Run:
 
     def trainer(self, train: Source, *, watcher: Watcher | None = None, source: Source | None = None) -> Trainer:
         """The game at its first step, ready to train. Without a watcher nothing is written."""
+        if lines := self.recipe.game.conflicts(self.recipe.training, self.recipe.players):
+            raise RecipeError("\n".join(lines))
         checkpoints = None
         if watcher is not None and source is not None:
             checkpoints = Checkpoints(
@@ -232,7 +234,7 @@ class Run:
         return Trainer(
             self.build_game(),
             Loader(train, labels=self.recipe.game.needs_labels, seed=self.recipe.training.seed),
-            players=self.recipe.players,
+            players=self.recipe.game.optimizers(self.recipe.players),
             plan=self.recipe.training,
             checkpoints=checkpoints,
             observers=[watcher] if watcher else [],

@@ -1,0 +1,522 @@
+"""The toolbox as a recipe asks for it: one table per technique, `true` for the literature's defaults."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+
+from equipoise.core.errors import RecipeError
+from equipoise.core.schedule import Lazy, Schedule, Scheduled, ends, weight_and_interval
+from equipoise.data.augment import ADA_LIMIT
+from equipoise.engine.trainer import Plan
+from equipoise.games import terms
+from equipoise.games.augmentation import AdaptiveAugment, DiffAugment, InstanceNoise, PseudoReal
+from equipoise.games.jury import Jury, MultiAdversarial, PastCritics, RandomSubset, Specialists
+from equipoise.games.round import Term
+from equipoise.games.throttle import Throttle
+from equipoise.games.toolbox import Toolbox
+from equipoise.networks.ensemble import Clusters
+from equipoise.networks.information import CodeReader, Statistics
+from equipoise.objectives import Adversarial, with_targets
+
+
+class Part(BaseModel):
+    """A table of a recipe: unknown keys are errors, nothing changes after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def check_weight(weight: Scheduled | Lazy) -> Scheduled | Lazy:
+    """Raise ValueError for a weight that would reward what it should punish."""
+    number, _ = weight_and_interval(weight)
+    if not all(0 <= value < math.inf for value in ends(number)):
+        raise ValueError(f"the weight is {number}: expected a finite number of at least 0.")
+    return weight
+
+
+Weight = Annotated[float | Schedule | Lazy, AfterValidator(check_weight)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Technique(Part):
+    """`true` takes the literature's defaults, a number sets the main strength, a table sets everything."""
+
+    main: ClassVar[str] = "weight"
+
+    @model_validator(mode="before")
+    @classmethod
+    def short_forms(cls, value: Any) -> Any:
+        if value is True:
+            return {}
+        if isinstance(value, int | float):
+            return {cls.main: value}
+        if isinstance(value, str):
+            raise ValueError(f"{value!r} was passed; expected true, false, a number for {cls.main}, or a table.")
+        return value
+
+
+# ---------------------------------------------------------------- losses
+
+
+class Targets(Technique):
+    """Other targets for the critic than one and zero; `objectives.with_targets`."""
+
+    main = "real"
+    real: Share = 0.9
+    fake: Share = 0.0
+    spread: Share = 0.0
+    """Targets are drawn anew within so much of their value."""
+    flips: Share = 0.0
+    """The share of targets that are exchanged."""
+
+    def applied(self, loss: Adversarial) -> Adversarial:
+        return with_targets(loss, real=self.real, fake=self.fake, spread=self.spread, flips=self.flips)
+
+
+# ---------------------------------------------------------------- terms
+
+
+class Consistency(Technique):
+    """`games.terms.Consistency`; with fake = 0 it is CR, else bCR."""
+
+    main = "real"
+    real: Weight = 10.0
+    fake: Weight = 10.0
+    mirror: bool = True
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {
+            f"D/consistency_{side}": (terms.Consistency(side, mirror=self.mirror), weight)
+            for side, weight in (("real", self.real), ("fake", self.fake))
+            if weight != 0
+        }
+
+
+class LatentConsistency(Technique):
+    """`games.terms.LatentConsistency` (zCR)."""
+
+    main = "critic"
+    critic: Weight = 5.0
+    generator: Weight = 0.5
+    std: float = Field(default=0.03, gt=0)
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {
+            "D/latent_consistency": (terms.LatentConsistency(self.std, of_generator=False), self.critic),
+            "G/latent_consistency": (terms.LatentConsistency(self.std, of_generator=True), self.generator),
+        }
+
+
+class LeCam(Technique):
+    """`games.terms.LeCam`."""
+
+    weight: Weight = 0.3
+    decay: float = Field(default=0.99, ge=0, lt=1)
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {"D/lecam": (terms.LeCam(self.decay), self.weight)}
+
+
+class AdversarialExamples(Technique):
+    """`games.terms.AdversarialExamples`."""
+
+    weight: Weight = 1.0
+    size: float = Field(default=0.02, gt=0)
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {"D/adversarial_examples": (terms.AdversarialExamples(self.size), self.weight)}
+
+
+Whose = Literal["D", "G", "both"]
+
+
+def players(whose: Whose, G: nn.Module, D: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The players that a technique is meant for, with their networks."""
+    yield from ((player, network) for player, network in (("D", D), ("G", G)) if whose in (player, "both"))
+
+
+class Orthogonality(Technique):
+    """`games.terms.Orthogonality`."""
+
+    weight: Weight = 1e-4
+    whose: Whose = "both"
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {f"{p}/orthogonality": (terms.Orthogonality(net), self.weight) for p, net in players(self.whose, G, D)}
+
+
+class Absolute(Technique):
+    """`games.terms.Absolute`: L1 decay."""
+
+    weight: Weight = 1e-5
+    whose: Whose = "D"
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {f"{p}/l1": (terms.Absolute(net), self.weight) for p, net in players(self.whose, G, D)}
+
+
+class HistoricalAveraging(Technique):
+    """`games.terms.HistoricalAveraging`."""
+
+    weight: Weight = 1.0
+    decay: float = Field(default=0.999, ge=0, lt=1)
+    whose: Whose = "both"
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {
+            f"{p}/historical": (terms.HistoricalAveraging(net, decay=self.decay), self.weight)
+            for p, net in players(self.whose, G, D)
+        }
+
+
+class FeatureMatching(Technique):
+    """`games.terms.matched_features`."""
+
+    weight: Weight = 1.0
+    alone: bool = False
+    """In place of the adversarial loss, as in the paper."""
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {"G/features": (terms.matched_features, self.weight)}
+
+
+class ModeSeeking(Technique):
+    """`games.terms.sought_modes` (MSGAN)."""
+
+    weight: Weight = 1.0
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {"G/mode_seeking": (terms.sought_modes, self.weight)}
+
+
+class DiversitySensitive(Technique):
+    """`games.terms.DiversitySensitive` (DSGAN)."""
+
+    weight: Weight = 8.0
+    limit: float = Field(default=1.0, gt=0)
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {"G/diversity": (terms.DiversitySensitive(self.limit), self.weight)}
+
+
+class PathLength(Technique):
+    """`games.terms.PathLength`."""
+
+    weight: Weight = Lazy(2.0, every=4)
+    decay: float = Field(default=0.99, ge=0, lt=1)
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        return {"G/path_length": (terms.PathLength(self.decay), self.weight)}
+
+
+class Entropy(Technique):
+    """`games.terms.Entropy`."""
+
+    weight: Weight = 1.0
+    width: int = Field(default=32, ge=1)
+
+    def terms(self, shape: tuple[int, ...], z_dim: int) -> dict[str, tuple[Term, Weight]]:
+        return {"G/entropy": (terms.Entropy(Statistics(shape, z_dim, width=self.width)), self.weight)}
+
+
+class MutualInformation(Technique):
+    """`games.terms.MutualInformation` (InfoGAN)."""
+
+    weight: Weight = 1.0
+    num_categories: int = Field(default=10, ge=0)
+    num_continuous: int = Field(default=2, ge=0)
+    width: int = Field(default=32, ge=1)
+
+    def terms(self, shape: tuple[int, ...], z_dim: int) -> dict[str, tuple[Term, Weight]]:
+        K, C = self.num_categories, self.num_continuous
+        if not 0 < K + C <= z_dim or K == 1:
+            raise RecipeError(
+                f"game.mutual_information: {K} categories and {C} continuous codes do not fit into z_dim = {z_dim}: "
+                "expected at least one code, never just one category, and no more codes than latents."
+            )
+        reader = CodeReader(shape, num_categories=K, num_continuous=C, width=self.width)
+        term = terms.MutualInformation(reader, num_categories=K, num_continuous=C)
+        return {"G/mutual_information": (term, self.weight)}
+
+
+# ---------------------------------------------------------------- what the critic sees
+
+
+class DiffAugmentSettings(Technique):
+    """`games.augmentation.DiffAugment`."""
+
+    main = "policy"
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
+
+    def build(self) -> DiffAugment:
+        return DiffAugment(self.policy)
+
+
+class Ada(Technique):
+    """`games.augmentation.AdaptiveAugment`."""
+
+    main = "target"
+    target: float = Field(default=0.6, gt=0, lt=1)
+    span: int = Field(default=500_000, ge=1)
+    limit: float = Field(default=ADA_LIMIT, ge=0, le=ADA_LIMIT)
+    p: Scheduled | None = None
+    """A probability that follows this schedule in place of the critic's overfitting."""
+
+    def build(self) -> AdaptiveAugment:
+        return AdaptiveAugment(target=self.target, span=self.span, limit=self.limit, fixed=self.p)
+
+
+class Noise(Technique):
+    """`games.augmentation.InstanceNoise`."""
+
+    main = "std"
+    std: Scheduled = Schedule(start=0.1, end=0.0)
+
+    def build(self) -> InstanceNoise:
+        return InstanceNoise(self.std)
+
+
+class Apa(Technique):
+    """`games.augmentation.PseudoReal`."""
+
+    main = "target"
+    target: float = Field(default=0.6, gt=0, lt=1)
+    span: int = Field(default=500_000, ge=1)
+    limit: float = Field(default=ADA_LIMIT, ge=0, le=ADA_LIMIT)
+
+    def build(self) -> PseudoReal:
+        return PseudoReal(target=self.target, span=self.span, limit=self.limit)
+
+
+# ---------------------------------------------------------------- several critics, and how they move
+
+
+class SeveralCritics(Technique):
+    """`games.jury`: several critics and how they decide."""
+
+    main = "num"
+    num: int = Field(default=3, ge=2, le=64)
+    how: Literal["multi-adversarial", "random-subset", "specialists"] = "multi-adversarial"
+    sharpness: float = Field(default=1.0, ge=0)
+    """Of "multi-adversarial": 0 is the average of the critics, large is the harshest."""
+    keep: float = Field(default=0.5, gt=0, le=1)
+    """Of "random-subset": the probability that a critic takes part."""
+
+    def jury(self, shape: tuple[int, ...]) -> Jury:
+        match self.how:
+            case "multi-adversarial":
+                return MultiAdversarial(self.sharpness)
+            case "random-subset":
+                return RandomSubset(self.keep)
+            case "specialists":
+                return Specialists(Clusters(self.num, shape))
+
+
+class Past(Technique):
+    """`games.jury.PastCritics`."""
+
+    main = "size"
+    size: int = Field(default=3, ge=1)
+    every: int = Field(default=200, ge=1)
+
+    def build(self, critic: nn.Module) -> PastCritics:
+        return PastCritics(critic, self.size, every=self.every)
+
+
+class ThrottleSettings(Technique):
+    """`games.throttle.Throttle`."""
+
+    main = "above"
+    above: float = Field(default=0.8, gt=0.5, le=1)
+    decay: float = Field(default=0.9, ge=0, lt=1)
+
+    def build(self) -> Throttle:
+        return Throttle(self.above, decay=self.decay)
+
+
+class TopK(Technique):
+    """`objectives.top_k`."""
+
+    main = "share"
+    share: Scheduled = Schedule(start=1.0, end=0.5, until=0.5)
+
+
+# ---------------------------------------------------------------- all together
+
+
+class Techniques(Part):
+    """What can be added to the game of one generator against its critics; nothing by default."""
+
+    targets: Targets | None = None
+    consistency: Consistency | None = None
+    latent_consistency: LatentConsistency | None = None
+    lecam: LeCam | None = None
+    adversarial_examples: AdversarialExamples | None = None
+    orthogonality: Orthogonality | None = None
+    l1: Absolute | None = None
+    historical_averaging: HistoricalAveraging | None = None
+    feature_matching: FeatureMatching | None = None
+    mode_seeking: ModeSeeking | None = None
+    diversity_sensitive: DiversitySensitive | None = None
+    entropy: Entropy | None = None
+    mutual_information: MutualInformation | None = None
+    path_length: PathLength | None = None
+    diffaugment: DiffAugmentSettings | None = None
+    ada: Ada | None = None
+    apa: Apa | None = None
+    instance_noise: Noise | None = None
+    packing: int = Field(default=1, ge=1, le=16)
+    """How many examples the critic judges together (PacGAN)."""
+    critics: SeveralCritics | None = None
+    past_critics: Past | None = None
+    unrolled: int = Field(default=0, ge=0, le=50)
+    """How many of the critic's moves the generator looks ahead."""
+    throttle: ThrottleSettings | None = None
+    top_k: TopK | None = None
+    order: Literal["alternating", "simultaneous"] = "alternating"
+    """Simultaneous: both gradients are taken before either player moves."""
+    penalty_form: Literal["double-backward", "finite-difference"] = "double-backward"
+    """How gradient penalties are computed."""
+    separate_penalties: bool = False
+    """Lazy penalties as moves of their own, with the optimiser's constants corrected (Karras et al. 2020, App. B)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def switched_off(cls, value: Any) -> Any:
+        """`false` leaves a technique out."""
+        if not isinstance(value, dict):
+            return value
+        optional = {name for name, field in cls.model_fields.items() if field.default is None}
+        return {key: None if inner is False and key in optional else inner for key, inner in value.items()}
+
+    def toolbox(self, G: nn.Module, D: nn.Module, shape: tuple[int, ...], z_dim: int, *, growing: float | None) -> Toolbox:
+        """The tools of a game between G and D on examples of that shape. New weights come from the global randomness."""
+        of_networks = (
+            self.consistency,
+            self.latent_consistency,
+            self.lecam,
+            self.adversarial_examples,
+            self.orthogonality,
+            self.l1,
+            self.historical_averaging,
+            self.feature_matching,
+            self.mode_seeking,
+            self.diversity_sensitive,
+            self.path_length,
+        )
+        of_latents = (self.entropy, self.mutual_information)
+        packed = (shape[0] * self.packing, *shape[1:])
+        added = [part.terms(G, D) for part in of_networks if part is not None]
+        added += [part.terms(packed, z_dim) for part in of_latents if part is not None]
+        return Toolbox(
+            terms={name: term for group in added for name, term in group.items()},
+            augmentations=[p.build() for p in (self.instance_noise, self.diffaugment, self.ada) if p is not None],
+            pseudo=self.apa.build() if self.apa else None,
+            packing=self.packing,
+            jury=self.critics.jury(packed) if self.critics else None,
+            past=self.past_critics.build(D) if self.past_critics else None,
+            unrolled=self.unrolled,
+            throttle=self.throttle.build() if self.throttle else None,
+            top_k=self.top_k.share if self.top_k else 1.0,
+            simultaneous=self.order == "simultaneous",
+            separate_penalties=self.separate_penalties,
+            growing=growing,
+            categories=self.mutual_information.num_categories if self.mutual_information else 0,
+            matching_alone=self.feature_matching is not None and self.feature_matching.alone,
+        )
+
+    def clashes(
+        self,
+        *,
+        loss: Adversarial,
+        relative: bool,
+        labelled: bool,
+        shape: tuple[int, ...],
+        critic_steps: int,
+        intervals: set[int],
+        growing: bool,
+    ) -> Iterator[str]:
+        """What cannot be combined, and why. `relative` says that the loss leaves the level of the logits free."""
+        if self.packing > 1 and labelled:
+            yield (
+                f"game.packing = {self.packing} needs a critic that judges several examples at once, but a conditional "
+                "critic judges one example by its own class. Use game.kind = gan, or network.minibatch = deviation."
+            )
+        if self.packing > 1 and (self.entropy or self.mutual_information):
+            yield (
+                f"game.packing = {self.packing} hands packs of examples on, but entropy and mutual_information read the "
+                "latent of one example. Leave one of them out."
+            )
+        if len(shape) != 3:
+            images = {"diffaugment": self.diffaugment, "ada": self.ada, "consistency": self.consistency}
+            for name, part in images.items():
+                if part is not None:
+                    yield (
+                        f"game.{name} shifts, mirrors and colours images, but the examples have shape {shape}. "
+                        "Use game.instance_noise."
+                    )
+        if relative and self.lecam:
+            yield (
+                "game.lecam ties the logits to their running means, but this loss only compares logits and leaves their "
+                "level free. Use another loss, such as hinge, or penalties r1 and r2."
+            )
+        if relative and ((self.ada and self.ada.p is None) or self.apa):
+            yield (
+                "game.ada and game.apa adapt to the sign of the critic's logits, but this loss only compares logits and "
+                "leaves their level free. Use another loss, or give a schedule by game.ada.p."
+            )
+        if self.top_k and self.feature_matching and self.feature_matching.alone:
+            yield (
+                "game.top_k chooses examples of the adversarial loss, which feature_matching.alone takes away. "
+                "Leave one of them out."
+            )
+        if self.top_k and self.critics:
+            yield (
+                "game.top_k chooses the examples that the critic scores highest, but game.critics makes several critics "
+                "who need not agree. Leave one of them out."
+            )
+        if self.critics and self.past_critics:
+            yield (
+                "game.past_critics keeps copies of one critic, but game.critics asks for several at once. "
+                "Leave one of them out."
+            )
+        if self.order == "simultaneous":
+            apart = {"critic_steps": critic_steps > 1, "throttle": self.throttle, "unrolled": self.unrolled}
+            apart |= {"separate_penalties": self.separate_penalties}
+            for name, on in apart.items():
+                if on:
+                    yield (
+                        f"game.{name} lets the players move at different times, but game.order is simultaneous. "
+                        "Use order = alternating."
+                    )
+        if self.separate_penalties and (len(intervals) != 1 or 1 in intervals):
+            yield (
+                f"game.separate_penalties makes a move of its own of penalties that are due every k steps, but the "
+                f"intervals are {sorted(intervals) or 'none'}: expected one interval above 1, such as "
+                "penalties.r1 = {weight = 0.8, every = 16}."
+            )
+        if growing and self.critics:
+            yield "game.critics makes several critics, but a progressive network grows as one. Leave one of them out."
+        if self.targets:
+            try:
+                self.targets.applied(loss)
+            except ValueError as error:
+                yield f"game.targets: {error}"
+
+    def clashes_with_training(self, training: Plan, *, minibatch: str) -> Iterator[str]:
+        """What cannot be combined with the batch and the optimisers."""
+        for progress in (0.0, 1.0):
+            size = training.batch_at(progress) // training.accumulate
+            if size % self.packing:
+                yield (
+                    f"game.packing = {self.packing} needs batches that are a multiple of it, but each micro-batch has "
+                    f"{size} examples. Set training.batch to a multiple of {self.packing} times accumulate."
+                )
+            if minibatch != "none" and size // self.packing < 2:
+                yield (
+                    f"game.network.minibatch = {minibatch} compares the examples of a batch, but each micro-batch "
+                    f"leaves the critic {size // self.packing} of them to see. Raise training.batch or lower "
+                    "training.accumulate."
+                )
