@@ -37,18 +37,15 @@ from equipoise.data.source import Source, split, subset
 from equipoise.data.stacked import Stacked, stack_number
 from equipoise.data.toy import Mixture, grid, ring
 from equipoise.engine.trainer import Trainer
-from equipoise.networks.layers import recalibrate
 from equipoise.runs import features
 from equipoise.runs.environment import processor_name
 from equipoise.runs.parts import Examples
 from equipoise.runs.recipe import Recipe, with_settings
 from equipoise.runs.run import Run
-from equipoise.runs.sampling import samples
+from equipoise.runs.sampling import samples, settle
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
 JUDGE = Path(__file__).parent / "results" / ".judge"
-RECALIBRATION = 40
-"""Batches of 256 latents from which the batch normalisation of averaged weights takes its statistics."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +152,7 @@ def play(world: World, method: Method, *, critic: str, seed: int, seconds: float
     spent = time.process_time() - start
     raw = scored(world, trainer)
     with trainer.averaging.applied():
-        z = torch.Generator().manual_seed(seed)
-        game = trainer.game
-        recalibrate(game.G, (game.coded(torch.randn(256, game.z_dim, generator=z)) for _ in range(RECALIBRATION)))
+        settle(trainer.game)
         averaged = scored(world, trainer)
     return {
         "world": world.name,
@@ -199,3 +194,21 @@ def scored(world: World, trainer: Trainer) -> dict[str, float | int | None]:
     with torch.random.fork_rng():
         found = world.score(samples(trainer.game, world.num_samples, seed=12345))
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in found.items()}
+
+
+# ---------------------------------------------------------------- the methods
+
+RELATIVISTIC = {"game.loss": "relativistic-pairing"}
+
+
+def rates(critic: float, generator: float | None = None, *, betas: tuple[float, float] = (0.5, 0.999)) -> dict[str, Any]:
+    """Adam for both players, with learning rates that fall linearly to 0."""
+    return {
+        f"players.{player}": {"learning_rate": {"start": rate, "end": 0.0}, "betas": betas}
+        for player, rate in (("D", critic), ("G", generator or critic))
+    }
+
+
+def slopes(weight: float) -> dict[str, Any]:
+    """R1 and R2 of γ = 2 · weight."""
+    return {"game.penalties": {"r1": weight, "r2": weight}}

@@ -2,20 +2,21 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
-from tiny import PLAYER, conditional, copied, dcgan, diary, differences, seated
+from tiny import PLAYER, conditional, copied, dcgan, diary, differences, mlp_gan, seated
 
 from equipoise.core.errors import CheckpointError
 from equipoise.core.game import Game
 from equipoise.core.schedule import Schedule
 from equipoise.engine import trainer as engine
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
+from equipoise.engine.lookahead import Lookahead
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Trainer
 
@@ -53,6 +54,20 @@ CASES = {
     "adamw": Case(dcgan, player=Optimizer(rule="adamw", weight_decay=0.1, betas=(0.5, 0.9))),
     "rmsprop": Case(dcgan, player=Optimizer(rule="rmsprop", learning_rate=1e-3, momentum=0.5)),
     "sgd": Case(dcgan, player=Optimizer(rule="sgd", learning_rate=1e-2, momentum=0.5)),
+    "optimistic adam, lookahead": Case(
+        dcgan, player=replace(PLAYER, rule="optimistic-adam"), plan={"lookahead": Lookahead(every=3)}
+    ),
+    "optimistic sgd, noise": Case(
+        dcgan, player=Optimizer(rule="optimistic-sgd", learning_rate=1e-2, gradient_noise=Schedule(start=0.1, end=0.0))
+    ),
+    "extra adam, growing batch": Case(
+        dcgan, player=replace(PLAYER, rule="extra-adam"), plan={"batch": Schedule(start=2, end=9)}
+    ),
+    "extra sgd, accumulation, lookahead, noise": Case(
+        dcgan,
+        player=Optimizer(rule="extra-sgd", learning_rate=1e-2, momentum=0.5, gradient_noise=0.01, clip_value=0.1),
+        plan={"accumulate": 2, "lookahead": Lookahead(every=2)},
+    ),
 }
 
 
@@ -144,48 +159,68 @@ def test_until_stops_early_and_zero_is_no_step():
 # ---------------------------------------------------------------- the test itself is tested: every key is needed
 
 
-class Telltale:
-    """Data with one bad batch, at step 5 of a run whose state at that step makes every key matter."""
+@dataclass(frozen=True)
+class Telling:
+    """A training with one bad batch, at step 5, whose state at that step makes every key matter."""
 
-    def __init__(self):
-        self.loader = tiny.images(labels=True)
+    game: Callable[[], Game]
+    batches: Callable[[int, int], Any]
+    player: Optimizer = PLAYER
+    plan: dict[str, Any] = field(default_factory=dict)
 
-    def __call__(self, position, size):
-        x, y = self.loader(position, size)
-        return (x * torch.nan, y) if position == 20 else (x, y)
+    def data(self, position: int, size: int) -> Any:
+        bad = torch.nan if position == 20 else 1.0
+        batch = self.batches(position, size)
+        return batch * bad if torch.is_tensor(batch) else (batch[0] * bad, batch[1])
+
+    def trainer(self, folder: Path | None, *, seed: int = 0) -> Trainer:
+        """Five steps lie behind it, one of them bad, and a bad one comes next: with patience 2 it will roll back."""
+        plan = {"steps": 9, "precision": "auto", "patience": 2, "save_every": 50, **self.plan}
+        return seated(self.game, self.data, folder=folder, seed=seed, player=self.player, **plan)
+
+    def resumed_from(self, folder: Path, snapshot: Snapshot) -> Snapshot:
+        """The end of a fresh training that starts from a snapshot on disk, and what its critic says at the start."""
+        Checkpoints(folder).save(5, snapshot)
+        trainer = self.trainer(folder, seed=1)
+        assert trainer.resume()
+        with torch.no_grad():
+            verdict = trainer.game.eval().judge(self.batches(0, 4))
+        trainer.fit()
+        end = trainer.snapshot()
+        return Snapshot({**end.tensors, "verdict": {"logits": verdict}}, end.state)
+
+    def outcome(self, folder: Path, snapshot: Snapshot) -> Snapshot | None:
+        """The end of training, or None where the checkpoint is refused."""
+        try:
+            return self.resumed_from(folder, snapshot)
+        except CheckpointError:
+            return None
 
 
-def telling_trainer(folder: Path | None, *, seed: int = 0) -> Trainer:
-    """Five steps lie behind it, one of them bad, and a bad one comes next: with patience 2 it will roll back."""
-    return seated(
-        conditional, Telltale(), folder=folder, seed=seed, steps=9, precision="auto", patience=2, save_every=50
-    )
+TELLING = {
+    "conditional, adam": Telling(conditional, tiny.images(labels=True)),
+    "optimistic adam, lookahead": Telling(
+        mlp_gan,
+        tiny.points(),
+        player=replace(PLAYER, rule="optimistic-adam"),
+        plan={"lookahead": Lookahead(every=3)},
+    ),
+}
 
 
-@pytest.fixture
-def telling(tmp_path, monkeypatch) -> tuple[Path, Snapshot, Snapshot, Snapshot]:
-    """A folder, the initial snapshot, one on the way that makes every key matter, and the final one that follows."""
+@pytest.fixture(params=TELLING)
+def telling(request, tmp_path, monkeypatch) -> tuple[Telling, Path, Snapshot, Snapshot, Snapshot]:
+    """A training, a folder, its initial snapshot, one on the way that makes every key matter, and the final one."""
+    case = TELLING[request.param]
     monkeypatch.setattr(engine, "has_native_bf16", lambda device: False)
-    trainer = telling_trainer(None)
+    trainer = case.trainer(None)
     initial = copied(trainer.snapshot())
     trainer.precision, trainer.rollbacks = "bf16", 1
     trainer.fit(until=5)
     trainer.bad_in_a_row = 1
     middle = copied(trainer.snapshot())
     assert trainer.clock.examples == 20
-    return tmp_path, initial, middle, resumed_from(tmp_path / "truth", middle)
-
-
-def resumed_from(folder: Path, snapshot: Snapshot) -> Snapshot:
-    """The end of a fresh training that starts from a snapshot on disk, and what its critic says at the start."""
-    Checkpoints(folder).save(5, snapshot)
-    trainer = telling_trainer(folder, seed=1)
-    assert trainer.resume()
-    with torch.no_grad():
-        verdict = trainer.game.eval().judge(tiny.images(labels=True)(0, 4))
-    trainer.fit()
-    end = trainer.snapshot()
-    return Snapshot({**end.tensors, "verdict": {"logits": verdict}}, end.state)
+    return case, tmp_path, initial, middle, case.resumed_from(tmp_path / "truth", middle)
 
 
 def with_tensor(snapshot: Snapshot, group: str, key: str, value: torch.Tensor | None) -> Snapshot:
@@ -193,51 +228,43 @@ def with_tensor(snapshot: Snapshot, group: str, key: str, value: torch.Tensor | 
     return Snapshot({**snapshot.tensors, group: part}, snapshot.state)
 
 
-def outcome(folder: Path, snapshot: Snapshot) -> Snapshot | None:
-    """The end of training, or None where the checkpoint is refused."""
-    try:
-        return resumed_from(folder, snapshot)
-    except CheckpointError:
-        return None
-
-
 def test_the_telling_state_resumes_exactly(telling):
-    folder, _, middle, truth = telling
+    case, folder, _, middle, truth = telling
     assert truth.state == {"step": 9, "examples": 36, "rollbacks": 2, "bad_in_a_row": 0, "precision": "bf16"}
-    assert differences(resumed_from(folder / "again", middle), truth) == []
+    assert differences(case.resumed_from(folder / "again", middle), truth) == []
 
 
 def test_dropping_any_key_of_the_state_is_noticed(telling):
-    folder, _, middle, _ = telling
+    case, folder, _, middle, _ = telling
     for group in middle.tensors:
         snapshot = Snapshot({g: part for g, part in middle.tensors.items() if g != group}, middle.state)
-        assert outcome(folder / group, snapshot) is None, f"the group {group} is not needed"
+        assert case.outcome(folder / group, snapshot) is None, f"the group {group} is not needed"
         for number, key in enumerate(middle.tensors[group]):
-            end = outcome(folder / f"{group}-{number}", with_tensor(middle, group, key, None))
+            end = case.outcome(folder / f"{group}-{number}", with_tensor(middle, group, key, None))
             assert end is None, f"{group}: {key} is not missed"
     for key in middle.state:
         snapshot = Snapshot(middle.tensors, {k: v for k, v in middle.state.items() if k != key})
-        assert outcome(folder / f"state-{key}", snapshot) is None, f"the state's {key} is not missed"
+        assert case.outcome(folder / f"state-{key}", snapshot) is None, f"the state's {key} is not missed"
 
 
 def test_a_key_that_does_not_belong_is_refused(telling):
-    folder, _, middle, _ = telling
+    case, folder, _, middle, _ = telling
     for group in middle.tensors:
         snapshot = with_tensor(middle, group, "G.stranger/exp_avg", torch.zeros(1))
-        assert outcome(folder / group, snapshot) is None, f"{group} takes in a stranger"
+        assert case.outcome(folder / group, snapshot) is None, f"{group} takes in a stranger"
 
 
 def test_resetting_any_key_of_the_state_changes_the_end(telling):
-    folder, initial, middle, truth = telling
+    case, folder, initial, middle, truth = telling
     for group, part in middle.tensors.items():
         for number, (key, value) in enumerate(part.items()):
             start = initial.tensors[group].get(key, torch.zeros_like(value))
             start = -start if torch.equal(start, value) else start  # the sign is all that spectral norm has of one row
-            end = outcome(folder / f"{group}-{number}", with_tensor(middle, group, key, start))
+            end = case.outcome(folder / f"{group}-{number}", with_tensor(middle, group, key, start))
             assert end is None or differences(end, truth), f"{group}: {key} need not be saved"
     for key, value in initial.state.items():
         assert middle.state[key] != value
-        end = outcome(folder / f"state-{key}", Snapshot(middle.tensors, {**middle.state, key: value}))
+        end = case.outcome(folder / f"state-{key}", Snapshot(middle.tensors, {**middle.state, key: value}))
         assert end is None or differences(end, truth), f"the state's {key} need not be saved"
 
 
@@ -246,9 +273,9 @@ def test_resetting_any_key_of_the_state_changes_the_end(telling):
     [{"step": "soon"}, {"step": None}, {"examples": [1]}, {"rollbacks": {}}, {"bad_in_a_row": "x"}, {"precision": 3}],
 )
 def test_a_state_of_the_wrong_kind_is_refused(telling, state):
-    _, _, middle, _ = telling
+    case, _, _, middle, _ = telling
     with pytest.raises(CheckpointError):
-        telling_trainer(None).restore(Snapshot(middle.tensors, {**middle.state, **state}))
+        case.trainer(None).restore(Snapshot(middle.tensors, {**middle.state, **state}))
 
 
 def test_a_checkpoint_of_another_game_is_refused(tmp_path):

@@ -495,6 +495,8 @@ def test_native_bfloat16_is_asked_of_the_device(monkeypatch):
     ("setting", "message"),
     [
         ({"steps": 0}, "steps is 0: expected a whole number of at least 1"),
+        ({"batch": 0}, "batch is 0: expected a whole number of at least 1"),
+        ({"batch": Schedule(start=64, end=0)}, "batch is 0: expected a whole number of at least 1"),
         ({"patience": 0}, "patience is 0"),
         ({"rollbacks": -1}, "rollbacks is -1: expected a number of at least 0"),
         ({"batch": 10, "accumulate": 4}, "cannot be split into 4 equal micro-batches"),
@@ -503,6 +505,50 @@ def test_native_bfloat16_is_asked_of_the_device(monkeypatch):
 def test_a_plan_that_makes_no_sense_is_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         Plan(**setting)
+
+
+def test_a_scheduled_batch_is_the_nearest_multiple_of_its_micro_batches():
+    plan = Plan(batch=Schedule(start=4, end=24), accumulate=4)
+    # 4 + 20p: 4, 6 is half-way, 9, 10.8, 24.
+    assert [plan.batch_at(p) for p in (0.0, 0.1, 0.25, 0.34, 1.0)] == [4, 8, 8, 12, 24]
+    assert Plan(batch=Schedule(start=8, end=8, warmup=0.5)).batch_at(0.0) == 1
+    assert Plan(batch=Schedule(start=8, end=8, warmup=0.5), accumulate=2).batch_at(0.0) == 2
+    assert [Plan(batch=7).batch_at(p) for p in (0.0, 1.0)] == [7, 7]
+
+
+@pytest.mark.parametrize("num", [1, 2])
+def test_a_growing_batch_draws_every_example_once_and_in_order(num):
+    drawn = []
+
+    def data(position: int, size: int) -> Tensor:
+        drawn.append((position, size))
+        return tiny.points()(position, size)
+
+    trainer = seated(Duel, data, batch=Schedule(start=2, end=12), accumulate=num)
+    assert {size for _, size in drawn} == {2 // num, 7 if num == 1 else 4, 11 if num == 1 else 6}  # rehearsed
+    drawn.clear()
+    trainer.fit()
+    # 2 + step, in halves rounded up to even numbers where there are two micro-batches.
+    sizes = [2, 3, 4, 5, 6, 7, 8, 9, 10, 11] if num == 1 else [2, 4, 4, 6, 6, 8, 8, 10, 10, 12]
+    assert [size for _, size in drawn] == [size // num for size in sizes for _ in range(num)]
+    assert [position for position, _ in drawn] == [sum(size for _, size in drawn[:k]) for k in range(len(drawn))]
+    assert trainer.clock.examples == sum(sizes)
+
+
+def test_averages_count_the_examples_of_a_growing_batch():
+    trainer = seated(mlp_gan, batch=Schedule(start=2, end=22), ema_half_life=12, ema_ramp=0)
+    before = {name: value.clone() for name, value in trainer.averaging.averages.items()}
+    trainer.fit(until=1)
+    first = {name: value.clone() for name, value in trainer.averaging.averages.items()}
+    trainer.fit(until=6)
+    middle = {name: value.clone() for name, value in trainer.averaging.averages.items()}
+    trainer.fit(until=7)
+    assert trainer.clock.examples == sum(range(2, 16, 2))
+    name = "G.layers.0.weight"
+    weight = trainer.game.get_parameter(name).detach()
+    keep = 0.5 ** (14 / 12)  # the seventh step has 14 examples
+    torch.testing.assert_close(trainer.averaging.averages[name], keep * middle[name] + (1 - keep) * weight)
+    assert not torch.equal(first[name], before[name])
 
 
 def test_images_and_networks_share_their_memory_layout():

@@ -71,7 +71,8 @@ def test_a_spectral_layer_gets_a_new_weight_behind_it_and_still_has_norm_one(how
     original = layer.parametrizations.weight.original.detach()
     assert not torch.equal(original, former)
     assert torch.linalg.matrix_norm(layer.weight.detach(), ord=2).item() == pytest.approx(1, abs=0.02)
-    torch.testing.assert_close(layer.weight.detach() / original, (layer.weight.detach() / original)[0, 0].expand(20, 30))
+    ratio = (layer.weight / original).detach()
+    torch.testing.assert_close(ratio, ratio[0, 0].expand(20, 30))
 
 
 def test_estimating_the_norm_leaves_the_mode_alone():

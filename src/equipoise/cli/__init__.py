@@ -1,4 +1,4 @@
-"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `recipes`, `report`."""
+"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `recipes`, `techniques`, `report`."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from equipoise.cli.recipes import recipes
 from equipoise.cli.report import report
 from equipoise.cli.resume import resume
 from equipoise.cli.sample import sample
+from equipoise.cli.techniques import techniques
 from equipoise.cli.train import train
 from equipoise.version import __version__
 
@@ -18,7 +19,7 @@ app = App(
     version=__version__,
     help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in two minutes.",
 )
-for command in (train, resume, sample, evaluate, recipes, report):
+for command in (train, resume, sample, evaluate, recipes, techniques, report):
     app.command(command)
 
 

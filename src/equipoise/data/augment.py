@@ -42,7 +42,7 @@ def diffaugment(x: Tensor, policy: Sequence[str] = DIFFAUGMENT_POLICY) -> Tensor
 
 
 def jittered(x: Tensor) -> Tensor:
-    """A weak change of images: mirrored with probability ½, then moved by whole pixels, uniformly up to 1/8 of the side.
+    """A weak change of images: mirrored with probability ½, then moved by whole pixels, up to 1/8 of the side.
 
     The change that a critic should not mind, for consistency regularisation. Images [N, C, H, W]; grey (0) comes in.
     Default: as said; up to 4 pixels of 32.
@@ -107,19 +107,19 @@ def resampled(x: Tensor, p: Tensor, kinds: Sequence[str]) -> Tensor:
     drawn = Draws(num, p, x)
     inverse = torch.eye(3, device=x.device, dtype=x.dtype).expand(num, 3, 3)
     if "blit" in kinds:
-        mirror = 1 - 2 * drawn.integer(2)
-        turn = drawn.integer(4) * (math.pi / 2)
-        right, down = (drawn.uniform() * width / 8).round(), (drawn.uniform() * height / 8).round()
+        mirror = 1 - 2 * drawn.kept(drawn.integers(2))
+        turn = drawn.kept(drawn.integers(4)) * (math.pi / 2)
+        right, down = drawn.kept(torch.stack([drawn.uniform() * (width / 8), drawn.uniform() * (height / 8)]).round())
         inverse = after(inverse, scaling(mirror, torch.ones_like(mirror)))
         inverse = after(inverse, rotation(turn, exact=True))
         inverse = after(inverse, translation(-right, -down))
     if "geometry" in kinds:
         either = 1 - (1 - p).clamp_min(0).sqrt()  # so that one of the two turns happens with probability p
-        size = drawn.normal(0.2 * math.log(2)).exp()
-        turn = drawn.uniform(either) * math.pi
-        stretch = drawn.normal(0.2 * math.log(2)).exp()
-        turn_after = drawn.uniform(either) * math.pi
-        right, down = drawn.normal(width / 8), drawn.normal(height / 8)
+        size = drawn.kept(drawn.normal(0.2 * math.log(2))).exp()
+        turn = drawn.kept(drawn.uniform() * math.pi, either)
+        stretch = drawn.kept(drawn.normal(0.2 * math.log(2))).exp()
+        turn_after = drawn.kept(drawn.uniform() * math.pi, either)
+        right, down = drawn.kept(torch.stack([drawn.normal(width / 8), drawn.normal(height / 8)]))
         inverse = after(inverse, scaling(1 / size, 1 / size))
         inverse = after(inverse, rotation(turn))
         inverse = after(inverse, scaling(1 / stretch, stretch))
@@ -137,12 +137,12 @@ def resampled(x: Tensor, p: Tensor, kinds: Sequence[str]) -> Tensor:
 def recoloured(x: Tensor, p: Tensor) -> Tensor:
     """All changes of colour: brightness, contrast, luma flip, and with three channels hue and saturation."""
     drawn = Draws(len(x), p, x)
-    brightness, contrast = drawn.normal(0.2), drawn.normal(0.5 * math.log(2)).exp()
-    flip = 1 - 2 * drawn.integer(2)
+    brightness, contrast = drawn.kept(drawn.normal(0.2)), drawn.kept(drawn.normal(0.5 * math.log(2))).exp()
+    flip = 1 - 2 * drawn.kept(drawn.integers(2))
     y = (x + each(brightness)) * each(contrast)
     luma = y.mean(1, keepdim=True)
     if x.shape[1] == 3:
-        hue, saturation = drawn.uniform() * math.pi, drawn.normal(math.log(2)).exp()
+        hue, saturation = drawn.kept(drawn.uniform() * math.pi), drawn.kept(drawn.normal(math.log(2))).exp()
         # A turn about the grey axis v = (1, 1, 1)/√3: the colour's own part stays, v × y is at a right angle to it.
         across = (y.roll(1, 1) - y.roll(2, 1)) / math.sqrt(3)
         colour = each(saturation * hue.cos()) * (y - luma) + each(saturation * hue.sin()) * across
@@ -152,28 +152,29 @@ def recoloured(x: Tensor, p: Tensor) -> Tensor:
 
 
 class Draws:
-    """Random numbers of N images, each of which is 0 unless the image is drawn, with probability p each time.
+    """Random numbers of N images, of which each change keeps those of the images that it is to happen to.
 
-    `any` [N] says which images have been drawn at least once.
+    `any` [N] says which images any change happens to.
     """
 
     def __init__(self, num: int, p: Tensor, like: Tensor):
         self.num, self.p, self.like = num, p, like
         self.any = torch.zeros(num, dtype=torch.bool, device=like.device)
 
-    def uniform(self, p: Tensor | None = None) -> Tensor:
-        """From U(-1, 1)."""
-        return self.kept(2 * torch.rand(self.num, device=self.like.device, dtype=self.like.dtype) - 1, p)
+    def uniform(self) -> Tensor:
+        """From U(-1, 1), [N]."""
+        return 2 * torch.rand(self.num, device=self.like.device, dtype=self.like.dtype) - 1
 
     def normal(self, std: float) -> Tensor:
-        """From N(0, std²)."""
-        return self.kept(std * torch.randn(self.num, device=self.like.device, dtype=self.like.dtype))
+        """From N(0, std²), [N]."""
+        return std * torch.randn(self.num, device=self.like.device, dtype=self.like.dtype)
 
-    def integer(self, end: int) -> Tensor:
-        """From 0, 1, …, end - 1."""
-        return self.kept(torch.randint(end, (self.num,), device=self.like.device).to(self.like.dtype))
+    def integers(self, end: int) -> Tensor:
+        """From 0, 1, …, end - 1, [N]."""
+        return torch.randint(end, (self.num,), device=self.like.device).to(self.like.dtype)
 
     def kept(self, values: Tensor, p: Tensor | None = None) -> Tensor:
+        """Values [..., N] of one change: 0 for images that it does not happen to, with the usual p or another."""
         drawn = torch.rand(self.num, device=self.like.device) < (self.p if p is None else p)
         self.any = self.any | drawn
         return torch.where(drawn, values, 0)

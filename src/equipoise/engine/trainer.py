@@ -366,6 +366,8 @@ class Trainer:
             raise RecipeError(f"A preview of {player!r}, who is not a player. {hint}")
         seat, settings = self.seats.get(player), self.players.get(player, Optimizer())
         parameters = seat.parameters if seat else own_parameters(self.game)[player]
+        if not parameters:
+            raise RecipeError(f"A preview of {player!r}, who has no parameters yet: let it move first, or build it.")
         state = seat.optimizer.state if seat else {}
         before = {name: buffer.clone() for name, buffer in self.game.named_buffers()}
         try:

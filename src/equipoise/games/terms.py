@@ -207,7 +207,13 @@ def sought_modes(round: Round) -> Tensor:
     Source: Mao et al. 2019, Mode Seeking GANs for Diverse Image Synthesis, Eq. 3.
     """
     other = torch.randn_like(round.z)
-    return objectives.mode_seeking(round.fake, round.generator(other), round.z, other)
+    made = round.generator(other)
+    return objectives.mode_seeking(round.fake, made, packed(round.z, made), packed(other, made))
+
+
+def packed(z: Tensor, x: Tensor) -> Tensor:
+    """The latents of each pack in one row."""
+    return z.reshape(len(x), -1)
 
 
 @final
@@ -226,7 +232,10 @@ class DiversitySensitive(nn.Module):
 
     def forward(self, round: Round) -> Tensor:
         other = torch.randn_like(round.z)
-        return objectives.diversity_sensitive(round.fake, round.generator(other), round.z, other, self.limit)
+        made = round.generator(other)
+        return objectives.diversity_sensitive(
+            round.fake, made, packed(round.z, made), packed(other, made), self.limit
+        )
 
 
 @final

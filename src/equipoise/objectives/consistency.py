@@ -40,10 +40,10 @@ def lecam(
 ) -> Float[Tensor, "*n"]:
     """The critic's logits stay near the running means of the other kind, so that few data are not learned by heart.
 
-    (max(0, r - mean_fake)² + max(0, mean_real - f)²) / scale², with running means of the logits (decay 0.99) and scale²,
-    positive, a running mean of all squared logits. The term is quadratic in the logits, whose size depends on loss and
-    architecture: undivided, the literature's weights run from 3e-7 (StyleGAN2) to 0.3 (BigGAN, hinge loss, logits near
-    ±1). Divided, logits of any size need the same weight. No gradient flows into the means or the scale.
+    (max(0, r - mean_fake)² + max(0, mean_real - f)²) / scale², with running means of the logits (decay 0.99); scale²,
+    positive, is the running mean of all squared logits. The term is quadratic in the logits, whose size depends on loss
+    and architecture: undivided, the literature's weights run from 3e-7 (StyleGAN2) to 0.3 (BigGAN, hinge loss, logits
+    near ±1). Divided, logits of any size need the same weight. No gradient flows into the means or the scale.
     Default: weight 0.3.
     Cost: none beyond three running means.
     Source: Tseng et al. 2021; the division is ours.

@@ -56,7 +56,7 @@ def slope_by_difference(critic: Critic, x: Float[Tensor, "n *shape"], *, step: f
     the last two the same parametrised weights (spectral normalisation).
 
     Default: step 0.01.
-    Cost: 3 forward and 3 ordinary backward passes of D, about as much as `slope`; twice the activations of one pass.
+    Cost: 3 forward and 3 ordinary backward passes of D, a little more than `slope`; the activations of two passes.
     Source: central differences; the envelope theorem, Milgrom & Segal 2002.
     """
     x = x.detach().float()

@@ -49,7 +49,7 @@ from equipoise.runs.recipe import (
     with_settings,
 )
 from equipoise.runs.report import write_report
-from equipoise.runs.sampling import interpolation, samples
+from equipoise.runs.sampling import interpolation, samples, settle
 from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher, now, plane
 
@@ -353,7 +353,11 @@ class Run:
             game.load_state_dict({**snapshot.tensors["game"], **snapshot.tensors["averaged"]})
         except (RuntimeError, KeyError) as error:
             raise CheckpointError(f"The checkpoint in {self.folder} does not fit its recipe: {error}") from error
-        return game.to(self.device).eval(), int(snapshot.state["step"])
+        game = game.to(self.device).eval()
+        if isinstance(game, LatentGame) and snapshot.tensors["averaged"]:
+            with threads(self.recipe.training.threads):
+                settle(game, place=self.place)
+        return game, int(snapshot.state["step"])
 
     def sample(
         self, num: int = 16, *, seed: int = 0, label: int | str | None = None, truncation: float = 1.0

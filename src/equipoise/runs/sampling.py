@@ -1,14 +1,19 @@
 """Examples from a generator: seeded, of chosen classes, truncated, or on the way between two latents."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.core.errors import RecipeError
 from equipoise.core.game import LatentGame
 from equipoise.core.seeding import generator
+from equipoise.networks.layers import recalibrate
+
+RECALIBRATION = (16, 64)
+"""Batches, and latents in each, from which the batch normalisation of averaged weights takes its statistics."""
 
 
 @torch.no_grad()
@@ -81,3 +86,38 @@ def truncated(z: Tensor, truncation: float, *, seed: int) -> Tensor:
     )  # the mass between the bounds; inverse of the distribution function
     redrawn = torch.erfinv(uniform * within) * math.sqrt(2)
     return torch.where(z.abs() > 2 * truncation, redrawn.to(z), z)
+
+
+class Generating(nn.Module):
+    """The averaged networks of a game, run by its `generate`."""
+
+    def __init__(self, game: LatentGame):
+        super().__init__()
+        self.networks = nn.ModuleList([game.get_submodule(name) for name in game.averaged])
+        self.games = (game,)  # in a tuple: only the averaged networks are this module's own
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.games[0].generate(z, labels)
+
+
+def settle(game: LatentGame, *, place: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> None:
+    """Give the batch normalisation of averaged networks the statistics of their weights as they are now.
+
+    Averages of weights have other statistics than the weights that were averaged, often badly so.
+    """
+    num, size = RECALIBRATION
+    latents = torch.randn(num, size, game.z_dim, generator=generator(0, "recalibration"))
+    labels = torch.arange(size) % game.num_classes if game.num_classes else None
+    recalibrate(Generating(game), ((place(z), None if labels is None else place(labels)) for z in latents))
+
+
+@contextmanager
+def settled(game: LatentGame, *, place: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> Iterator[None]:
+    """Inside, as after `settle`; afterwards, every buffer as before."""
+    before = [buffer.clone() for buffer in game.buffers()]
+    settle(game, place=place)
+    try:
+        yield
+    finally:
+        for buffer, value in zip(game.buffers(), before, strict=True):
+            buffer.copy_(value)

@@ -407,15 +407,15 @@ class Techniques(Part):
             self.path_length,
         )
         of_latents = (self.entropy, self.mutual_information)
-        packed = (shape[0] * self.packing, *shape[1:])
+        of_packs = (shape[0] * self.packing, *shape[1:])
         added = [part.terms(G, D) for part in of_networks if part is not None]
-        added += [part.terms(packed, z_dim) for part in of_latents if part is not None]
+        added += [part.terms(shape, z_dim) for part in of_latents if part is not None]
         return Toolbox(
             terms={name: term for group in added for name, term in group.items()},
             augmentations=[p.build() for p in (self.instance_noise, self.diffaugment, self.ada) if p is not None],
             pseudo=self.apa.build() if self.apa else None,
             packing=self.packing,
-            jury=self.critics.jury(packed) if self.critics else None,
+            jury=self.critics.jury(of_packs) if self.critics else None,
             past=self.past_critics.build(D) if self.past_critics else None,
             unrolled=self.unrolled,
             throttle=self.throttle.build() if self.throttle else None,
@@ -444,10 +444,10 @@ class Techniques(Part):
                 f"game.packing = {self.packing} needs a critic that judges several examples at once, but a conditional "
                 "critic judges one example by its own class. Use game.kind = gan, or network.minibatch = deviation."
             )
-        if self.packing > 1 and (self.entropy or self.mutual_information):
+        if self.packing > 1 and (self.entropy or self.mutual_information or self.path_length):
             yield (
-                f"game.packing = {self.packing} hands packs of examples on, but entropy and mutual_information read the "
-                "latent of one example. Leave one of them out."
+                f"game.packing = {self.packing} hands packs of examples on, but entropy, mutual_information and "
+                "path_length read the latent of one example. Leave one of them out."
             )
         if len(shape) != 3:
             images = {"diffaugment": self.diffaugment, "ada": self.ada, "consistency": self.consistency}
@@ -507,8 +507,7 @@ class Techniques(Part):
 
     def clashes_with_training(self, training: Plan, *, minibatch: str) -> Iterator[str]:
         """What cannot be combined with the batch and the optimisers."""
-        for progress in (0.0, 1.0):
-            size = training.batch_at(progress) // training.accumulate
+        for size in sorted({training.batch_at(mark / 1000) // training.accumulate for mark in range(1001)}):
             if size % self.packing:
                 yield (
                     f"game.packing = {self.packing} needs batches that are a multiple of it, but each micro-batch has "

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from equipoise.runs.board import Board
 from equipoise.runs.journal import Journal
 from equipoise.runs.provenance import Label, write_png
 from equipoise.runs.recipe import Watching
-from equipoise.runs.sampling import samples
+from equipoise.runs.sampling import samples, settled
 from equipoise.runs.view import View
 
 NUM_HELD_OUT = 256
@@ -125,7 +126,8 @@ class Watcher:
         """From the same latents (or held-out inputs) at every step, so that pictures can be compared."""
         game, place = self.trainer.game, self.trainer.place
         if isinstance(game, LatentGame):
-            return samples(game, num, seed=stable_seed(self.seed, "fixed latents"), place=place)
+            with settled(game, place=place) if self.trainer.averaging.averages else nullcontext():
+                return samples(game, num, seed=stable_seed(self.seed, "fixed latents"), place=place)
         game.eval()
         with torch.random.fork_rng():
             torch.manual_seed(stable_seed(self.seed, "fixed latents"))

@@ -1,0 +1,446 @@
+"""Every technique trains in a convolutional game, survives resume there, and does what its paper says."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from equipoise.core.errors import RecipeError
+from equipoise.core.game import Clock, Verdict
+from equipoise.data.digits import digits
+from equipoise.data.loader import Loader
+from equipoise.engine.conformance import check_game
+from equipoise.engine.optimizers import Optimizer
+from equipoise.engine.trainer import Plan, Trainer
+from equipoise.games.gan import GAN
+from equipoise.games.jury import MultiAdversarial, RandomSubset, Specialists
+from equipoise.games.toolbox import Toolbox
+from equipoise.networks.ensemble import Clusters
+from equipoise.objectives import hinge, non_saturating, wasserstein
+from equipoise.runs.parts import LOSSES, PENALTIES, Examples
+from equipoise.runs.recipe import Recipe, with_settings
+from equipoise.runs.run import Run
+
+BASE = {"game.network.kind": "dcgan", "game.network.width": 4, "game.z_dim": 16, "training.precision": "fp32"}
+EXAMPLES = Examples("digits", (1, 8, 8))
+LABELLED = Examples("digits", (1, 8, 8), tuple("0123456789"))
+
+SWITCHES = [
+    "targets",
+    "consistency",
+    "latent_consistency",
+    "lecam",
+    "adversarial_examples",
+    "orthogonality",
+    "l1",
+    "historical_averaging",
+    "feature_matching",
+    "mode_seeking",
+    "diversity_sensitive",
+    "entropy",
+    "mutual_information",
+    "path_length",
+    "diffaugment",
+    "ada",
+    "apa",
+    "instance_noise",
+    "critics",
+    "past_critics",
+    "throttle",
+    "top_k",
+]
+TECHNIQUES: dict[str, dict[str, Any]] = {
+    **{f"loss {name}": {"game.loss": name} for name in LOSSES},
+    **{f"penalty {name}": {"game.penalties": {name: 1.0}} for name in PENALTIES},
+    **{
+        f"difference {name}": {"game.penalties": {name: 1.0}, "game.penalty_form": "finite-difference"}
+        for name in PENALTIES
+    },
+    **{name: {f"game.{name}": True} for name in SWITCHES},
+    "separate": {"game.penalties": {"r1": {"weight": 0.5, "every": 2}}, "game.separate_penalties": True},
+    "clipping": {"game.clip": 0.05},
+    "random subset": {"game.critics.how": "random-subset"},
+    "specialists": {"game.critics.how": "specialists"},
+    "matching alone": {"game.feature_matching.alone": True},
+    "simultaneous": {"game.order": "simultaneous"},
+    "unrolled": {"game.unrolled": 2},
+    "packing": {"game.packing": 2},
+    "critic steps": {"game.critic_steps": 2},
+    "deviation": {"game.network.minibatch": "deviation"},
+    "discrimination": {"game.network.minibatch": "discrimination"},
+    "dropout": {"game.network.dropout": 0.3},
+    "spectral": {"game.network.critic_normalisation": "spectral"},
+    "pixel": {"game.network.generator_normalisation": "pixel"},
+    "kaiming": {"game.network.initialisation": "kaiming"},
+    "orthogonal": {"game.network.initialisation": "orthogonal"},
+    "normal": {"game.network.initialisation": "normal"},
+    "progressive": {"game.network.kind": "progressive", "game.network.width": 4},
+}
+UNLABELLED_ONLY = {"packing"}
+
+
+def recipe(settings: dict[str, Any], *, kind: str = "gan") -> Recipe:
+    return with_settings(Recipe(), {"game.kind": kind, **BASE, **settings})
+
+
+def built(settings: dict[str, Any]) -> GAN:
+    torch.manual_seed(0)
+    game = recipe(settings).game.build(EXAMPLES)
+    assert isinstance(game, GAN)
+    return game
+
+
+def trained(settings: dict[str, Any], *, steps: int = 3) -> Trainer:
+    """A trainer of the recipe on the digits, after some steps."""
+    settings = {**settings, "training.steps": settings.get("training.steps", steps)}
+    run = Run(None, recipe(settings), "test", EXAMPLES)  # type: ignore[arg-type]
+    trainer = run.trainer(digits())
+    trainer.fit(until=steps)
+    return trainer
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_every_technique_trains_and_resumes_in_a_convolutional_game(name):
+    settings = recipe(TECHNIQUES[name]).game
+    check_game(lambda: settings.build(EXAMPLES), Loader(digits(), labels=False, seed=0), batch=8, sample_range=(-1, 1))
+
+
+@pytest.mark.parametrize("name", [name for name in TECHNIQUES if name not in UNLABELLED_ONLY])
+def test_every_technique_trains_and_resumes_with_labels(name):
+    settings = recipe(TECHNIQUES[name], kind="conditional").game
+    check_game(lambda: settings.build(LABELLED), Loader(digits(), labels=True, seed=0), batch=8, sample_range=(-1, 1))
+
+
+def test_many_techniques_together_train():
+    together = {
+        "game.loss": "hinge",
+        "game.penalties": {"r1": {"weight": 0.1, "every": 2}, "r2": 0.1},
+        "game.packing": 2,
+        "game.critics": 2,
+        "game.ada": True,
+        "game.apa": True,
+        "game.lecam": True,
+        "game.consistency": True,
+        "game.feature_matching": 0.1,
+        "game.mode_seeking": True,
+        "game.historical_averaging": True,
+        "game.orthogonality": True,
+        "game.throttle": True,
+        "game.unrolled": 1,
+        "game.network.critic_normalisation": "spectral",
+        "game.network.minibatch": "deviation",
+        "training.lookahead": {},
+        "training.batch": 16,
+    }
+    trainer = trained(together)
+    assert all(torch.isfinite(p).all() for p in trainer.game.parameters())
+
+
+# ---------------------------------------------------------------- what the critic sees
+
+
+class Spy(nn.Module):
+    """A linear critic that keeps what it was shown."""
+
+    def __init__(self, num_features: int, num_logits: int = 1):
+        super().__init__()
+        self.linear = nn.Linear(num_features, num_logits)
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Verdict:
+        self.seen.append(x.detach())
+        logits = self.linear(x.flatten(1))
+        return Verdict(logits if logits.shape[1] > 1 else logits.squeeze(1), (x,))
+
+
+class Echo(nn.Module):
+    """A generator of one parameter: z is the example."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.gain * z
+
+
+def points(position: int, size: int) -> Tensor:
+    return torch.arange(position, position + size, dtype=torch.float32)[:, None].repeat(1, 2)
+
+
+def echo(D: nn.Module, *, loss=non_saturating, **tools: Any) -> GAN:
+    return GAN(Echo(), D, z_dim=2, loss=loss, tools=Toolbox(**tools))
+
+
+def moves(game: GAN, clock: Clock | None = None, *, batch: int = 6) -> list:
+    data = iter([points(0, batch), points(batch, batch), points(2 * batch, batch)])
+    return list(game.step(data, clock or Clock(step=1, total=10, reuse=True)))
+
+
+def test_a_packed_critic_sees_m_examples_at_once():
+    game = echo(Spy(4), packing=2)
+    critic, generator = moves(game)
+    first_real = game.D.seen[0]
+    assert torch.equal(first_real[0], torch.tensor([0.0, 0.0, 1.0, 1.0]))
+    assert torch.equal(first_real[2], torch.tensor([4.0, 4.0, 5.0, 5.0]))
+    assert len(critic.watch["real"]) == 3
+    assert len(generator.terms["adversarial"]) == 3
+    assert len(game.judge(points(0, 6))) == 6
+
+
+def test_top_k_trains_on_the_fakes_that_the_critic_likes_best():
+    game = echo(Spy(2), loss=wasserstein, top_k=0.5)
+    generator = moves(game)[-1]
+    logits = game.D.linear(game.D.seen[-1]).squeeze(1)
+    expected = -logits.sort(descending=True).values[:3]
+    assert torch.allclose(generator.terms["adversarial"].sort().values, expected.sort().values)
+
+
+def test_a_winning_critic_waits_and_a_losing_one_comes_back():
+    game = built({"game.throttle.above": 0.6})
+    loader = Loader(digits(), labels=False, seed=0)
+    clock = Clock(step=1, total=10, reuse=True)
+    throttle = game.tools.throttle
+    throttle.accuracy.fill_(0.7)
+    assert [move.player for move in game.step(iter([loader(0, 8)]), clock)] == ["G"]
+    throttle.accuracy.fill_(0.5)
+    assert [move.player for move in game.step(iter([loader(0, 8)]), clock)] == ["D", "G"]
+    losing, winning = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 1.0])
+    assert float(throttle.measured(winning, losing)) > 0.5 > float(throttle.measured(losing, winning))
+
+
+def test_ada_raises_p_on_an_overfitting_critic_and_lowers_it_again():
+    game = built({"game.ada.span": 100})
+    ada = game.tools.augmentations[0]
+
+    def look(sign: float) -> float:
+        for buffer, value in ada.news(torch.full((8,), sign), 8):
+            buffer.copy_(value)
+        return float(ada.p)
+
+    rising = [look(1.0) for _ in range(40)]
+    assert rising[-1] == pytest.approx(0.8)
+    assert rising == sorted(rising)
+    falling = [look(-1.0) for _ in range(40)]
+    assert falling[-1] == 0.0
+    assert max(rising + falling) <= 0.8 + 1e-6
+
+
+def test_ada_moves_with_training_and_never_beyond_its_limit():
+    trainer = trained({"game.ada": {"span": 200, "target": 0.01}, "training.batch": 32}, steps=30)
+    p = trainer.game.tools.augmentations[0].p
+    assert 0 <= float(p) <= 0.8
+
+
+def test_pseudo_real_examples_are_fakes():
+    game = echo(Spy(2))
+    from equipoise.games.augmentation import PseudoReal
+
+    game = GAN(Echo(), Spy(2), z_dim=2, loss=non_saturating, tools=Toolbox(pseudo=PseudoReal()))
+    game.tools.pseudo.p.fill_(1.0)
+    critic = next(iter(game.step(iter([points(0, 6)]), Clock(reuse=True))))
+    assert critic.player == "D"
+    assert torch.equal(game.D.seen[0], game.D.seen[1])  # all "real" examples were the fakes
+
+
+# ---------------------------------------------------------------- several critics
+
+
+def test_the_generator_of_many_critics_minimises_their_soft_maximum():
+    losses = torch.tensor([[1.0, 3.0], [1.0, 3.0]])
+    weights = torch.softmax(torch.tensor([2.0, 6.0]), 0)
+    assert float(MultiAdversarial(2.0).of_generator(losses)) == pytest.approx(float(weights @ torch.tensor([1.0, 3.0])))
+    assert float(MultiAdversarial(0.0).of_generator(losses)) == pytest.approx(2.0)
+
+
+def test_a_random_subset_of_critics_is_never_empty():
+    jury, losses = RandomSubset(0.2), torch.tensor([[1.0, 2.0, 4.0]])
+    torch.manual_seed(0)
+    found = {round(float(jury.of_critics(losses)), 3) for _ in range(200)}
+    assert {1.0, 2.0, 4.0} <= found  # each alone, at times
+    assert len(found) > 3  # and some together
+    assert 0.0 not in found
+
+
+def test_a_specialist_learns_only_from_real_examples_of_its_cluster():
+    clusters = Clusters(2, (2,))
+    x = torch.tensor([[-5.0, 0.0], [-5.1, 0.0], [5.0, 0.0], [5.1, 0.0]])
+    for buffer, value in clusters.news(x):
+        buffer.copy_(value)
+    left = int(clusters.assign(x)[0])
+    logits = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    chosen = Specialists(clusters).real(logits, x)
+    assert (chosen[:, left] == 0).all()
+    assert (chosen[:, 1 - left] == 1).all()
+
+
+def test_the_pool_holds_critics_of_the_past():
+    trainer = trained({"game.past_critics": {"size": 2, "every": 2}}, steps=5)
+    past, D = trainer.game.tools.past, trainer.game.D
+    x = digits().examples(torch.arange(4))
+    before = past.pool(D, x)
+    now = D(x).logits
+    assert before.shape == (4, 2)
+    assert not torch.allclose(before[:, 0], now)
+    past.pool.remember(D)
+    assert any(torch.allclose(column, now, atol=1e-6) for column in past.pool(D, x).T)
+
+
+def test_unrolling_one_step_is_the_critic_after_one_differentiated_step():
+    """G's gradient is that of the loss before the critic D - lr · ∇D loss(D, G), worked out by hand with autograd."""
+    settings = {"D": Optimizer(rule="sgd", learning_rate=0.1), "G": Optimizer(rule="sgd", learning_rate=0.1)}
+    torch.manual_seed(1)
+    game = echo(Spy(2), loss=wasserstein, unrolled=1)
+    weight, bias = game.D.linear.weight.detach().clone(), game.D.linear.bias.detach().clone()
+    plan = Plan(steps=1, batch=4, ema_half_life=0, precision="fp32", threads=1)
+    trainer = Trainer(game, points, players=settings, plan=plan)
+    x = points(0, 4)
+    step = game.step(iter([x]), replace(trainer.clock, reuse=True))
+    next(step)  # D's move; it is not applied, so that D stands where it stood
+    gain = game.G.gain
+    torch.manual_seed(7)
+    (generator,) = list(step)
+    z = game.D.seen[-1] / gain.detach()
+    (found,) = torch.autograd.grad(generator.terms["adversarial"].mean(), gain)
+    # wasserstein: d = f - r, so ∇_w = E[gz] - E[x]; w' = w - 0.1 (E[gz] - E[x]); G minimises -E[w'·gz] - b'
+    g = gain.detach().clone().requires_grad_()
+    ahead = weight[0] - 0.1 * ((g * z).mean(0) - x.mean(0))
+    (expected,) = torch.autograd.grad(-((g * z) @ ahead).mean(), g)
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(game.D.linear.weight, weight)
+    assert torch.equal(game.D.linear.bias, bias)
+
+
+def test_simultaneous_moves_are_one_turn():
+    turns = moves(echo(Spy(2), simultaneous=True))
+    assert [tuple(move.player for move in turn) for turn in turns] == [("D", "G")]
+
+
+# ---------------------------------------------------------------- state
+
+
+def test_lecam_remembers_running_means_of_the_logits():
+    game = built({"game.lecam.decay": 0.5, "game.loss": "hinge"})
+    loader = Loader(digits(), labels=False, seed=0)
+    critic = next(iter(game.step(iter([loader(0, 8)]), Clock(reuse=True))))
+    name = next(name for name in critic.remember if name.endswith(".real"))
+    assert float(critic.remember[name]) == pytest.approx(float(critic.watch["real"].mean()) / 2, abs=1e-6)
+
+
+def test_historical_averaging_pulls_to_the_running_mean():
+    trainer = trained({"game.historical_averaging": {"decay": 0.5}}, steps=1)
+    term = trainer.game.terms["D/historical"]
+    for parameter, mean in zip(trainer.game.D.parameters(), term.buffers()):
+        assert not torch.equal(parameter, mean)
+
+
+def test_separate_penalties_are_moves_of_their_own_with_corrected_constants():
+    chosen = {"game.penalties": {"r1": {"weight": 1.0, "every": 4}}, "game.separate_penalties": True}
+    trainer = trained(chosen, steps=1)
+    loader = Loader(digits(), labels=False, seed=0)
+    at = {
+        step: [m.player for m in trainer.game.step(iter([loader(0, 8)]), replace(trainer.clock, step=step))]
+        for step in (4, 5)
+    }
+    assert at == {4: ["D", "D", "G"], 5: ["D", "G"]}
+    assert trainer.seats["D"].settings.learning_rate == pytest.approx(2e-4 * 4 / 5)
+    assert trainer.seats["D"].settings.betas == pytest.approx((0.0, 0.99 ** (4 / 5)))
+    assert trainer.seats["G"].settings.learning_rate == pytest.approx(2e-4)
+
+
+def test_mutual_information_gives_the_generator_a_category():
+    game = built({"game.mutual_information": {"num_categories": 3, "num_continuous": 1}})
+    z = torch.tensor([[0.1, 2.0, -1.0, 0.5] + [0.0] * 12])
+    assert game.coded(z)[0, :4].tolist() == [0.0, 1.0, 0.0, 0.5]
+
+
+def test_progressive_networks_grow_with_training():
+    game = built(TECHNIQUES["progressive"])
+    loader = Loader(digits(), labels=False, seed=0)
+    for step, level in ((0, 0.0), (9, 1.0)):
+        list(game.step(iter([loader(0, 8)]), Clock(step=step, total=10, reuse=True)))
+        assert float(game.G.level) == float(game.D.level) == level
+
+
+# ---------------------------------------------------------------- what cannot be combined
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "packs of labelled examples": (
+        {"game.kind": "conditional", "game.packing": 2},
+        "judges one example by its own class",
+    ),
+    "packs and entropy": ({"game.packing": 2, "game.entropy": True}, "the latent of one example"),
+    "packs of an odd batch": ({"game.packing": 3}, "multiple of"),
+    "packs of a batch that grows": (
+        {"game.packing": 4, "training.batch": {"start": 64, "end": 128}},
+        "multiple of",
+    ),
+    "deviation of one example": (
+        {"game.network.minibatch": "deviation", "training.batch": 4, "training.accumulate": 4},
+        "compares the examples of a batch",
+    ),
+    "deviation of one pack": (
+        {"game.network.minibatch": "deviation", "game.packing": 4, "training.batch": 4},
+        "compares the examples of a batch",
+    ),
+    "lecam of differences": ({"game.lecam": True, "game.loss": "relativistic-pairing"}, "only compares logits"),
+    "ada of differences": ({"game.ada": True, "game.loss": "wasserstein"}, "only compares logits"),
+    "apa of differences": ({"game.apa": True, "game.loss": "relativistic-average"}, "only compares logits"),
+    "targets of margins": ({"game.targets": True, "game.loss": "hinge"}, "expected minimax"),
+    "top-k of nothing": (
+        {"game.top_k": True, "game.feature_matching.alone": True},
+        "feature_matching.alone takes away",
+    ),
+    "top-k of several critics": ({"game.top_k": True, "game.critics": 2}, "need not agree"),
+    "the past of several critics": ({"game.past_critics": True, "game.critics": 2}, "copies of one critic"),
+    "simultaneous critic steps": ({"game.order": "simultaneous", "game.critic_steps": 2}, "at different times"),
+    "simultaneous unrolling": ({"game.order": "simultaneous", "game.unrolled": 2}, "at different times"),
+    "simultaneous throttle": ({"game.order": "simultaneous", "game.throttle": True}, "at different times"),
+    "separate penalties of every step": (
+        {"game.separate_penalties": True, "game.penalties": {"r1": 1.0}},
+        "expected one interval above 1",
+    ),
+    "several growing critics": ({"game.network.kind": "progressive", "game.critics": 2}, "grows as one"),
+    "codes that do not fit": ({"game.mutual_information.num_categories": 20}, "do not fit"),
+    "unrolling a rule of two gradients": (
+        {"game.unrolled": 1, "players.D.rule": "extra-adam"},
+        "cannot be unrolled",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_combined_is_refused_with_the_reason(name):
+    settings, reason = REFUSED[name]
+    with pytest.raises(RecipeError, match=reason):
+        asked = with_settings(Recipe(), {"game.kind": "gan", **BASE, **settings})
+        examples = LABELLED if asked.game.needs_labels else EXAMPLES
+        Run(None, asked, "test", examples).trainer(digits())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["diffaugment", "ada", "consistency"])
+def test_changes_of_images_are_refused_for_points(name):
+    with pytest.raises(RecipeError, match="instance_noise"):
+        with_settings(Recipe(), {"game.network.kind": "mlp", f"game.{name}": True}).game.build(Examples("points", (2,)))
+
+
+def test_a_technique_is_on_by_true_a_number_or_a_table_and_off_by_false():
+    game: Any = recipe({"game.lecam": True}).game
+    assert (game.lecam.weight, game.lecam.decay) == (0.3, 0.99)
+    game = recipe({"game.lecam": 2.0}).game
+    assert game.lecam.weight == 2.0
+    game = recipe({"game.lecam.decay": 0.5}).game
+    assert (game.lecam.weight, game.lecam.decay) == (0.3, 0.5)
+    assert with_settings(recipe({"game.lecam": True}), {"game.lecam": False}).game.lecam is None  # type: ignore[attr-defined]
+    with pytest.raises(RecipeError, match=r"game\.lecam"):
+        recipe({"game.lecam": "yes"})
+    with pytest.raises(RecipeError, match=r"game\.lecam\.decy.*decay"):
+        recipe({"game.lecam.decy": 0.5})
+
+
+def test_hinge_is_untouched_by_an_empty_toolbox():
+    plain = GAN(Echo(), Spy(2), z_dim=2, loss=hinge)
+    assert plain.weights == {}
+    assert plain.states == nn.ModuleDict() or len(plain.states) == 0
