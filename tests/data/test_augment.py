@@ -186,9 +186,9 @@ def test_jittering_mirrors_and_moves():
 
 
 @pytest.mark.parametrize("p", [0.0, torch.tensor(0.0)])
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_with_probability_zero_ada_is_the_identity_bit_for_bit(p, channels: int):
-    x = images(64, channels)
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (2, 28), (3, 33)])
+def test_with_probability_zero_ada_is_the_identity_bit_for_bit(p, channels: int, size: int):
+    x = images(64, channels, size)
     assert torch.equal(ada(x, p), x)
 
 

@@ -111,6 +111,23 @@ def test_it_counts_as_one_step():
     assert record["update/x"].item() == pytest.approx(0.08 / 2)  # from the start, not from x'
 
 
+def test_what_a_step_itself_does_to_weights_the_first_time_is_undone():
+    seen = []
+
+    class Bounded(Pull):
+        def step(self, data, now):
+            seen.append((self.x.value.item(), self.y.value.item()))
+            yield from super().step(data, now)
+            self.y.value.data.clamp_(-0.5, 0.5)
+
+    players = {"x": EXTRA, "y": Optimizer(rule="sgd", learning_rate=0.1)}
+    trainer = Trainer(Bounded(), numbers, players=players, plan=Plan(steps=1, batch=1, precision="fp32"))
+    seen.clear()
+    trainer.fit()
+    assert seen == [(2.0, -1.0), (pytest.approx(1.8), -1.0)]
+    assert trainer.game.y.value.item() == -0.5
+
+
 def test_of_several_moves_only_the_first_one_looks_ahead():
     trainer = pulled(EXTRA, moves=2)
     trainer.fit()
@@ -147,8 +164,8 @@ def test_accumulated_micro_batches_equal_one_bigger_batch():
 
 def test_two_runs_are_identical_and_noise_is_fresh_the_second_time():
     first, second = seated(mlp_gan, player=EXTRA_ADAM), seated(mlp_gan, player=EXTRA_ADAM)
-    noises, noise = [], first.game.noise
-    first.game.noise = lambda x: (noises.append(noise(x)), noises[-1])[1]
+    noises = []
+    first.game.G.register_forward_pre_hook(lambda module, inputs: noises.append(inputs[0].clone()))
     first.fit()
     second.fit()
     assert differences(first.snapshot(), second.snapshot()) == []

@@ -121,8 +121,9 @@ def test_bad_steps_in_a_row_roll_back_with_new_noise_and_half_the_rate(kind, tmp
     def watch(clock, record):
         rates.extend((clock.step, trainer.rollbacks, rate) for key, rate in record.items() if "learning_rate" in key)
 
-    noise = trainer.game.noise
-    trainer.game.noise = lambda x: (noises.append((trainer.clock.step, trainer.rollbacks, noise(x))), noises[-1][2])[1]
+    trainer.game.G.register_forward_pre_hook(
+        lambda module, inputs: noises.append((trainer.clock.step, trainer.rollbacks, inputs[0].clone()))
+    )
     diary(trainer).after_step = watch
     trainer.fit()
     assert (trainer.clock.step, trainer.rollbacks) == (10, 1)

@@ -261,6 +261,19 @@ def test_the_generator_learns_otherwise_than_without_a_look_ahead():
     assert abs(gradients[0] - gradients[1]) > 1e-3 * gradients[1]
 
 
+def test_an_update_after_a_preview_does_not_reach_into_it():
+    class Alone(Unrolled):
+        """D does not move, though G's loss is the same."""
+
+        def step(self, data, now):
+            yield from (move for move in super().step(data, now) if move.player == "G")
+
+    both, alone = seated(lambda: Unrolled(after_d=False), reuse=False), seated(lambda: Alone(after_d=False))
+    both.fit(until=1)
+    alone.fit(until=1)
+    assert torch.equal(diary(both).records[0]["gradient/G"], diary(alone).records[0]["gradient/G"])
+
+
 def test_micro_batches_look_ahead_each_for_itself():
     trainer = seated(Unrolled, batch=8, accumulate=4)
     trainer.game.previews.clear()

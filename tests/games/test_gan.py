@@ -46,9 +46,7 @@ def conditional(conditioning: Any = "projection", **settings: Any) -> GAN:
     G = MLPGenerator(4, (1, 8, 8), width=8, num_layers=1, num_classes=NUM_CLASSES)
     D = MLPCritic((1, 8, 8), width=8, num_layers=1, num_classes=NUM_CLASSES, conditioning=conditioning)
     auxiliary = 1.0 if conditioning == "auxiliary" else None
-    return GAN(
-        G, D, z_dim=4, num_classes=NUM_CLASSES, auxiliary=auxiliary, **{"loss": non_saturating, **settings}
-    )
+    return GAN(G, D, z_dim=4, num_classes=NUM_CLASSES, auxiliary=auxiliary, **{"loss": non_saturating, **settings})
 
 
 def moves(game: Game, data: Callable[[int, int], Any], **clock: Any) -> list[Move]:

@@ -18,6 +18,7 @@ from equipoise.games.gan import GAN
 from equipoise.games.jury import MultiAdversarial, RandomSubset, Specialists
 from equipoise.games.toolbox import Toolbox
 from equipoise.networks.ensemble import Clusters
+from equipoise.networks.progressive import WHOLE
 from equipoise.objectives import hinge, non_saturating, wasserstein
 from equipoise.runs.parts import LOSSES, PENALTIES, Examples
 from equipoise.runs.recipe import Recipe, with_settings
@@ -361,7 +362,7 @@ def test_progressive_networks_grow_with_training():
     loader = Loader(digits(), labels=False, seed=0)
     for step, level in ((0, 0.0), (9, 1.0)):
         list(game.step(iter([loader(0, 8)]), Clock(step=step, total=10, reuse=True)))
-        assert float(game.G.level) == float(game.D.level) == level
+        assert int(game.G.grown) == int(game.D.grown) == level * WHOLE
 
 
 # ---------------------------------------------------------------- what cannot be combined
@@ -386,8 +387,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "compares the examples of a batch",
     ),
     "lecam of differences": ({"game.lecam": True, "game.loss": "relativistic-pairing"}, "only compares logits"),
-    "ada of differences": ({"game.ada": True, "game.loss": "wasserstein"}, "only compares logits"),
-    "apa of differences": ({"game.apa": True, "game.loss": "relativistic-average"}, "only compares logits"),
+    "ada of differences": ({"game.ada": True, "game.loss": "wasserstein"}, "need not answer 0"),
+    "ada of an f-divergence": ({"game.ada": True, "game.loss": "f-kl"}, "need not answer 0"),
+    "apa of differences": ({"game.apa": True, "game.loss": "relativistic-average"}, "need not answer 0"),
     "targets of margins": ({"game.targets": True, "game.loss": "hinge"}, "expected minimax"),
     "top-k of nothing": (
         {"game.top_k": True, "game.feature_matching.alone": True},
@@ -414,10 +416,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_combined_is_refused_with_the_reason(name):
     settings, reason = REFUSED[name]
+    asked = with_settings(Recipe(), {"game.kind": "gan", **BASE, **settings})
+    run = Run(None, asked, "test", LABELLED if asked.game.needs_labels else EXAMPLES)  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=reason):
-        asked = with_settings(Recipe(), {"game.kind": "gan", **BASE, **settings})
-        examples = LABELLED if asked.game.needs_labels else EXAMPLES
-        Run(None, asked, "test", examples).trainer(digits())  # type: ignore[arg-type]
+        run.trainer(digits())
 
 
 @pytest.mark.parametrize("name", ["diffaugment", "ada", "consistency"])

@@ -216,15 +216,14 @@ def test_recalibration_makes_evaluation_agree_with_training():
 def test_recalibration_leaves_all_but_the_statistics_as_it_was():
     torch.manual_seed(0)
     network: Any = nn.Sequential(wrap_for("spectral")(nn.Linear(3, 4)), nn.BatchNorm1d(4, momentum=0.3), nn.Dropout())
-    network.eval()
-    network[2].train()
+    network[2].eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     recalibrate(network, [torch.randn(8, 3)])
     changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     assert network[1].momentum == 0.3
-    assert [module.training for module in network] == [False, False, True]
-    assert not network.training
+    assert [module.training for module in network] == [True, True, False]
+    assert network.training
 
 
 def test_recalibration_passes_several_arguments():

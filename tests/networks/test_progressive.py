@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from equipoise.networks.layers import start_and_doublings
-from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator, level_at
+from equipoise.networks.progressive import WHOLE, ProgressiveCritic, ProgressiveGenerator, grow, level_at, set_level
 from equipoise.objectives import r1
 
 Z = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
@@ -25,7 +25,7 @@ def critic(size: int = 16, **how: Any) -> ProgressiveCritic:
 
 
 def at(network: Any, level: float, *inputs: Tensor) -> Any:
-    network.level.fill_(level)
+    set_level(network, level)
     return network(*inputs)
 
 
@@ -58,11 +58,11 @@ def test_an_impossible_fade_is_refused():
 
 def test_both_networks_grow_alike_and_the_level_is_saved():
     for network in (generator(32), critic(32)):
-        assert network.level == network.num_levels == 3  # complete as long as nobody grows it
-        network.grow(0.5)  # the third of four resolutions begins
-        assert network.state_dict()["level"] == 1
-        network.grow(0.5, fade=0)
-        assert network.level == 2
+        assert network.grown == network.num_levels * WHOLE == 3 * WHOLE  # complete as long as nobody grows it
+        grow(network, 0.5)  # the third of four resolutions begins
+        assert network.state_dict()["grown"] == WHOLE
+        grow(network, 0.5, fade=0)
+        assert network.grown == 2 * WHOLE
 
 
 # What each level shows
@@ -190,7 +190,7 @@ def test_a_conditional_generator_makes_another_image_of_another_class(normalisat
 @pytest.mark.parametrize("minibatch", ["none", "deviation", "discrimination"])
 def test_penalties_autocast_and_channels_last_work_at_every_level(minibatch, level: float):
     D: Any = critic(normalisation="spectral", minibatch=minibatch).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    D.level.fill_(level)
+    set_level(D, level)
     x = X.to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         logits, penalty = D(x).logits, r1(lambda x: D(x).logits, x, x)

@@ -11,6 +11,7 @@ from torch import nn
 from equipoise.core.errors import RecipeError
 from equipoise.core.game import Game
 from equipoise.core.schedule import Lazy, Schedule
+from equipoise.engine.lookahead import Lookahead
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
 from equipoise.games.gan import GAN
@@ -285,6 +286,20 @@ def test_schedules_come_from_tables():
     )
     assert new.players["G"].learning_rate == Schedule(start=1e-3, end=0.0, shape="cosine", warmup=0.1)
     assert new.players["D"].learning_rate == Schedule(start=1e-3, end=0.0)
+
+
+def test_a_batch_is_a_number_or_a_schedule():
+    new = changed("training.batch={start=16, end=64}", "training.lookahead={every=3}", "players.D.rule='extra-adam'")
+    assert new.training.batch == Schedule(start=16, end=64)
+    assert (new.training.lookahead, new.players["D"].rule) == (Lookahead(every=3), "extra-adam")
+    assert from_dict(parse_toml(to_toml(new), where="here")) == new
+    for value, message in (
+        ("x", "training.batch: Input should be a valid integer, unable to parse string as an integer, not 'x'."),
+        ({"start": 1}, "training.batch.end: a value is needed, and none was given."),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            with_settings(recipe(), {"training.batch": value})
+        assert str(caught.value) == message
 
 
 def test_a_table_changes_only_the_keys_that_it_names_at_every_level():

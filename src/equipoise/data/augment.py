@@ -93,11 +93,10 @@ def ada(x: Tensor, p: Tensor | float, *, kinds: Sequence[str] = ADA_KINDS) -> Te
             raise ValueError(f"ada kind {name!r}: expected some of {', '.join(ADA_KINDS)}.")
     p = torch.as_tensor(p, dtype=torch.float32, device=x.device)
     y = at_least_float32(x)
-    with torch.autocast(x.device.type, enabled=False):
-        if "blit" in kinds or "geometry" in kinds:
-            y = resampled(y, p, kinds)
-        if "color" in kinds:
-            y = recoloured(y, p)
+    if "blit" in kinds or "geometry" in kinds:
+        y = resampled(y, p, kinds)
+    if "color" in kinds:
+        y = recoloured(y, p)
     return y.to(x.dtype)
 
 
@@ -111,7 +110,7 @@ def resampled(x: Tensor, p: Tensor, kinds: Sequence[str]) -> Tensor:
         turn = drawn.kept(drawn.integers(4)) * (math.pi / 2)
         right, down = drawn.kept(torch.stack([drawn.uniform() * (width / 8), drawn.uniform() * (height / 8)]).round())
         inverse = after(inverse, scaling(mirror, torch.ones_like(mirror)))
-        inverse = after(inverse, rotation(turn, exact=True))
+        inverse = after(inverse, rotation(turn))
         inverse = after(inverse, translation(-right, -down))
     if "geometry" in kinds:
         either = 1 - (1 - p).clamp_min(0).sqrt()  # so that one of the two turns happens with probability p
@@ -186,7 +185,7 @@ def each(values: Tensor) -> Tensor:
 
 
 def after(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product; by hand, because reduced matmul precision would move pixels."""
+    """The matrix product; by hand, because autocast and reduced matmul precision would move pixels."""
     return (a[:, :, :, None] * b[:, None]).sum(2)
 
 
@@ -201,10 +200,9 @@ def translation(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack([one, zero, x, zero, one, y, zero, zero, one], dim=1).view(-1, 3, 3)
 
 
-def rotation(angle: Tensor, *, exact: bool = False) -> Tensor:
-    """Matrices [N, 3, 3] that turn positions; `exact` rounds sine and cosine, for quarter turns."""
-    cos, sin = (angle.cos().round(), angle.sin().round()) if exact else (angle.cos(), angle.sin())
-    one, zero = torch.ones_like(angle), torch.zeros_like(angle)
+def rotation(angle: Tensor) -> Tensor:
+    """Matrices [N, 3, 3] that turn positions."""
+    cos, sin, one, zero = angle.cos(), angle.sin(), torch.ones_like(angle), torch.zeros_like(angle)
     return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
 
 

@@ -82,7 +82,7 @@ class Plan:
 
         Default: off (batch = 64 throughout).
         Cost: time and memory of the largest batch.
-        Source: Smith et al. 2018, Don't Decay the Learning Rate, Increase the Batch Size; Brock et al. 2019 (large batches).
+        Source: Smith et al. 2018, Don't Decay the Learning Rate, Increase the Batch Size; Brock et al. 2019.
         """
         return max(math.floor(value_at(self.batch, progress) / self.accumulate + 0.5), 1) * self.accumulate
 
@@ -121,8 +121,8 @@ class Seat:
         return [p.grad for p in self.parameters.values() if p.grad is not None]
 
     def leave_home(self) -> None:
-        """Remember where the player stands, unless it is away already."""
-        self.home = self.home or [p.detach().clone() for p in self.parameters.values()]
+        """Remember where the player stands."""
+        self.home = [p.detach().clone() for p in self.parameters.values()]
 
     def go_home(self) -> None:
         """Stand where the extrapolation started, if there was one."""
@@ -238,13 +238,17 @@ class Trainer:
 
         The first time leaves nothing but moments, and the weights at which the second time's gradients are taken.
         """
-        ahead = {player: seat for player, seat in self.seats.items() if seat.settings.extrapolates}
+        for seat in self.seats.values():
+            seat.leave_home()
         try:
-            self.play(self.look_ahead, ahead)
+            self.play(self.look_ahead, {p for p, seat in self.seats.items() if seat.settings.extrapolates})
             self.reset_buffers(buffers)
+            for seat in self.seats.values():
+                if not seat.settings.extrapolates:
+                    seat.go_home()  # the step itself may have changed it, as by clipping weights
             self.play(self.update)
         finally:
-            for seat in ahead.values():
+            for seat in self.seats.values():
                 seat.go_home()
 
     def next_moves(self, games: Sequence[Moves], movers: Container[str] | None = None) -> list[tuple[Move, ...]]:
@@ -298,7 +302,6 @@ class Trainer:
         seats = [(moves, self.seats[moves[0].player]) for moves in turn]
         checked = [(seat, self.checked(moves)[1]) for moves, seat in seats if seat.settings.extrapolates]
         for seat, norm in checked:
-            seat.leave_home()
             self.move(seat, norm)
 
     def move(self, seat: Seat, norm: Tensor) -> float:

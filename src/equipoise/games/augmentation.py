@@ -46,7 +46,7 @@ class DiffAugment(Augmentation):
 
 @final
 class AdaptiveAugment(Augmentation):
-    """Adaptive discriminator augmentation (ADA): flips, shifts, rotations, scalings and colours, each with probability p.
+    """Adaptive discriminator augmentation (ADA): flips, shifts, turns, scalings and colours, each with probability p.
 
     p follows the critic's overfitting: r_t = E sign D(x) above `target` raises it, below lowers it, so that it could
     go from 0 to 1 in `span` real examples; it stays within [0, 0.8], where augmentations do not leak into the fakes.

@@ -14,6 +14,7 @@ from equipoise.games.round import Round
 from equipoise.games.terms import sloped
 from equipoise.games.toolbox import Toolbox
 from equipoise.networks.minibatch import pack, unpack
+from equipoise.networks.progressive import grow
 from equipoise.objectives import Adversarial, Penalty, classification, top_k
 
 
@@ -70,8 +71,8 @@ class GAN(LatentGame):
 
     def step(self, data: Iterator[Any], now: Clock) -> Moves:
         if self.tools.growing is not None:
-            for network in (self.G, self.D):
-                network.grow(now.progress, fade=self.tools.growing)
+            grow(self.G, now.progress, fade=self.tools.growing)
+            grow(self.D, now.progress, fade=self.tools.growing)
 
         if self.tools.simultaneous:
             x, y = self.dealt(next(data))
@@ -153,7 +154,9 @@ class GAN(LatentGame):
         """From examples of classes y to D's verdict."""
         return lambda x: self.D(self.seen(x, now), *y)
 
-    def unrolled_critic(self, x: Tensor, y: tuple[Tensor, ...], fake: Tensor, now: Clock) -> Callable[[Tensor], Verdict]:
+    def unrolled_critic(
+        self, x: Tensor, y: tuple[Tensor, ...], fake: Tensor, now: Clock
+    ) -> Callable[[Tensor], Verdict]:
         """D as it will be after a few moves against these fakes, as a function of G (Metz et al. 2017, Eq. 9)."""
 
         def as_if(parameters: Mapping[str, Tensor]) -> Callable[[Tensor], Verdict]:
@@ -238,7 +241,7 @@ class GAN(LatentGame):
         return {"fake": self.G(self.coded(torch.randn(len(x), self.z_dim, device=x.device)), *y)}
 
     def judge(self, batch: Any) -> Tensor:
-        """Logits [N]; with packing each example leads a pack of itself and its successors, of several critics the mean."""
+        """Logits [N], the mean of several critics; with packing, of packs of each example and its successors."""
         x, *y = batch if isinstance(batch, tuple | list) else (batch,)
         m = self.tools.packing
         packs = pack(torch.stack([x.roll(-k, dims=0) for k in range(m)], dim=1).flatten(0, 1), m)

@@ -134,7 +134,7 @@ class PastCritics(nn.Module):
     `every` steps the critic is copied into the pool, the oldest copy leaves; G's loss is the mean over all.
     Default: 3 critics, one more every 200 steps.
     Cost: `size` further forward and backward passes of D in G's move, and `size` times D's memory.
-    Source: the replay of past opponents: Shrivastava et al. 2017 (history of fakes); Grnarova et al. 2018 (Chekhov GAN).
+    Source: Ge et al. 2018, Fictitious GAN; Grnarova et al. 2018, An Online Learning Approach to GANs (Chekhov GAN).
     """
 
     def __init__(self, critic: nn.Module, size: int = 3, *, every: int = 200):
@@ -142,9 +142,7 @@ class PastCritics(nn.Module):
         self.pool, self.every = Pool(critic, size), every
         self.pool.remember(critic)
 
-    def forward(
-        self, critic: nn.Module, x: Tensor, fake: Tensor, y: tuple[Tensor, ...], loss: Adversarial
-    ) -> Tensor:
+    def forward(self, critic: nn.Module, x: Tensor, fake: Tensor, y: tuple[Tensor, ...], loss: Adversarial) -> Tensor:
         """The generator's loss before each critic of the pool, [N, size], for examples of classes y."""
         forged = self.pool(critic, fake, *y)  # [N, size]
         return loss.g(self.pool(critic, x, *y) if loss.compares else forged, forged)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise import objectives
-from equipoise.data.augment import diffaugment
+from equipoise.data.augment import diffaugment, jittered
 from equipoise.games.round import Round, Term
 from equipoise.networks.information import CodeReader, Statistics
 
@@ -26,7 +26,7 @@ class Consistency(nn.Module):
     Without the second part it is CR, with it bCR. Unlike with augmentation, D's verdict on unchanged images trains G.
     Default: λ_real = λ_fake = 10 (bCR); λ_fake = 0 is CR.
     Cost: one more pass of D for each part that is on.
-    Source: Zhang et al. 2020, Consistency Regularization for GANs; Zhao et al. 2021, Improved Consistency Regularization.
+    Source: Zhang et al. 2020, Consistency Regularization for GANs; Zhao et al. 2021 (bCR).
     """
 
     def __init__(self, side: Literal["real", "fake"], *, mirror: bool = True):
@@ -39,11 +39,7 @@ class Consistency(nn.Module):
 
     def moved(self, x: Tensor) -> Tensor:
         """Images shifted by up to 1/8 and, half of them, mirrored."""
-        x = diffaugment(x, ("translation",))
-        if not self.mirror:
-            return x
-        mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
-        return torch.where(mirrored, x.flip(3), x)
+        return jittered(x) if self.mirror else diffaugment(x, ("translation",))
 
 
 @final
@@ -139,8 +135,11 @@ class Orthogonality(nn.Module):
         self.networks = (network,)  # in a tuple: it belongs to a player already
 
     def forward(self, round: Round) -> Tensor:
+        layers = list(self.networks[0].modules())
+        columns = {id(w) for layer in layers if isinstance(layer, nn.ConvTranspose2d) for w in layer.parameters()}
         weights = [w for w in self.networks[0].parameters() if w.ndim >= 2 and w.requires_grad]
-        return torch.stack([objectives.orthogonality(weight) for weight in weights]).sum()
+        filters = [w.transpose(0, 1) if id(w) in columns else w for w in weights]  # [filters, ...]
+        return torch.stack([objectives.orthogonality(rows) for rows in filters]).sum()
 
 
 @final
@@ -221,21 +220,19 @@ class DiversitySensitive(nn.Module):
     """Diversity-sensitive regularisation (DSGAN): as mode seeking, bounded.
 
     -min(|G(z₁) - G(z₂)| / |z₁ - z₂|, τ): once examples differ enough, the term rests.
-    Default: weight 8, τ = 1 for examples in [-1, 1] and distances averaged over coordinates.
+    Default: weight 8, τ = 10, distances averaged over coordinates.
     Cost: one more pass of G.
     Source: Yang et al. 2019, Diversity-Sensitive Conditional GANs, Eq. 3.
     """
 
-    def __init__(self, limit: float = 1.0):
+    def __init__(self, limit: float = 10.0):
         super().__init__()
         self.limit = limit
 
     def forward(self, round: Round) -> Tensor:
         other = torch.randn_like(round.z)
         made = round.generator(other)
-        return objectives.diversity_sensitive(
-            round.fake, made, packed(round.z, made), packed(other, made), self.limit
-        )
+        return objectives.diversity_sensitive(round.fake, made, packed(round.z, made), packed(other, made), self.limit)
 
 
 @final

@@ -14,7 +14,7 @@ from equipoise.games.throttle import Throttle
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """Techniques of the literature, each of which can be combined with the others unless a `RecipeError` says why not."""
+    """Techniques of the literature; each can be combined with the others unless a `RecipeError` says why not."""
 
     terms: Mapping[str, tuple[Term, Scheduled | Lazy]] = field(default_factory=dict)
     """"player/name" -> a further term and its weight."""

@@ -25,6 +25,9 @@ from equipoise.networks.layers import (
 )
 from equipoise.networks.minibatch import Minibatch, MinibatchDeviation, minibatch_layer
 
+WHOLE = 4096
+"""Levels are kept in integer parts of this size, so that averages of the weights leave them alone."""
+
 
 def level_at(progress: float, num_levels: int, *, fade: float = 0.5) -> float:
     """How many doublings are there when `progress` in [0, 1] of training is done, of `num_levels` in all.
@@ -44,10 +47,21 @@ def level_at(progress: float, num_levels: int, *, fade: float = 0.5) -> float:
     return level - 1 + min((time - level) / fade, 1.0)
 
 
+def grow(network: nn.Module, progress: float, *, fade: float = 0.5) -> None:
+    """Bring a progressive network to the level that belongs to `progress` in [0, 1] of training."""
+    assert isinstance(network, ProgressiveGenerator | ProgressiveCritic), "only progressive networks can grow"
+    set_level(network, level_at(progress, network.num_levels, fade=fade))
+
+
+def set_level(network: "ProgressiveGenerator | ProgressiveCritic", level: float) -> None:
+    """Let `level` doublings be there; the fraction says how far the next one has faded in."""
+    network.grown.fill_(round(level * WHOLE))
+
+
 class ProgressiveGenerator(nn.Module):
     """Progressive growing: training begins with images of 4 to 7 pixels, and doubles them as it goes on.
 
-    The buffer `level` in [0, L] says how many doublings are there; its fraction a is how far the next one has faded in:
+    Its level in [0, L], the buffer `grown`, says how many doublings are there; its fraction a is how far the next one has faded in:
     x = tanh((1 - a)·up(rgb_k(h_k)) + a·rgb_{k+1}(h_{k+1})), always enlarged to the full size by repeated pixels. Blocks
     beyond the level are not computed and get no gradient. A block doubles the resolution, then convolves (3×3), leaky
     ReLU and normalises, twice. `grow` moves the level; a network that nobody grows is complete.
@@ -57,7 +71,7 @@ class ProgressiveGenerator(nn.Module):
     Source: Karras et al. 2018, Progressive Growing of GANs, section 2; pixelwise normalisation in section 4.2.
     """
 
-    level: Tensor
+    grown: Tensor
 
     def __init__(
         self,
@@ -80,15 +94,11 @@ class ProgressiveGenerator(nn.Module):
             [Block(a, b, num_classes, normalisation) for a, b in pairwise([widths[0], *widths])]
         )
         self.to_image = nn.ModuleList([nn.Conv2d(w, channels, 1) for w in widths])
-        self.register_buffer("level", torch.tensor(float(self.num_levels)))
+        self.register_buffer("grown", torch.tensor(self.num_levels * WHOLE))
         initialise(self, "kaiming")
 
-    def grow(self, progress: float, *, fade: float = 0.5) -> None:
-        """Set the level that belongs to `progress` in [0, 1] of training."""
-        self.level.fill_(level_at(progress, self.num_levels, fade=fade))
-
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        fraction, whole = math.modf(float(self.level))
+        fraction, whole = math.modf(float(self.grown) / WHOLE)
         top = int(whole) + (fraction > 0)
         h = self.project(self.latent_norm(z)).view(len(z), -1, self.start, self.start)
         before = h
@@ -112,7 +122,7 @@ class ProgressiveCritic(nn.Module):
     Source: Karras et al. 2018, Progressive Growing of GANs, section 2.
     """
 
-    level: Tensor
+    grown: Tensor
 
     def __init__(
         self,
@@ -146,15 +156,11 @@ class ProgressiveCritic(nn.Module):
         after: Minibatch = "none" if deviation else minibatch
         self.minibatch, num_features = minibatch_layer(after, (widths[0], start, start), group=group, wrap=wrap)
         self.head = CriticHead(num_features, num_classes, conditioning, wrap)
-        self.register_buffer("level", torch.tensor(float(self.num_levels)))
+        self.register_buffer("grown", torch.tensor(self.num_levels * WHOLE))
         initialise(self, "kaiming")
 
-    def grow(self, progress: float, *, fade: float = 0.5) -> None:
-        """Set the level that belongs to `progress` in [0, 1] of training."""
-        self.level.fill_(level_at(progress, self.num_levels, fade=fade))
-
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Verdict:
-        fraction, whole = math.modf(float(self.level))
+        fraction, whole = math.modf(float(self.grown) / WHOLE)
         top = int(whole) + (fraction > 0)
         x = x if self.planes is None or labels is None else self.planes(x, labels)
         before, after = self.pad // 2, self.pad - self.pad // 2

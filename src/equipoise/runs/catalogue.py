@@ -113,7 +113,7 @@ def entries() -> list[Entry]:
     others = [
         ("Losses", "label-smoothing", "game.targets=true", objectives.with_targets),
         ("Regularisers", "finite-difference", "game.penalty_form=finite-difference", HERE["finite-difference"]),
-        ("Regularisers", "lazy", 'game.penalties.r1={"weight": 0.5, "every": 16}', Lazy),
+        ("Regularisers", "lazy", "game.penalties.r1={weight = 0.5, every = 16}", Lazy),
         ("Regularisers", "separate-penalties", "game.separate_penalties=true", HERE["separate"]),
         ("Regularisers", "weight-clipping", "game.clip=0.01", clip_weights),
         ("Regularisers", "spectral-norm", "game.network.critic_normalisation=spectral", HERE["spectral"]),
@@ -154,8 +154,8 @@ def entries() -> list[Entry]:
         ("Training", "throttle", "game.throttle=true", Throttle),
         ("Training", "averaged-weights", "training.ema_half_life=20000", Averaging),
         ("Training", "recalibration", "(always, of averaged weights)", recalibrate),
-        ("Training", "schedules", 'players.D.learning_rate={"start": 2e-4, "end": 0}', Schedule),
-        ("Training", "batch-schedule", 'training.batch={"start": 32, "end": 128}', Plan.batch_at),
+        ("Training", "schedules", "players.D.learning_rate={start = 2e-4, end = 0}", Schedule),
+        ("Training", "batch-schedule", "training.batch={start = 32, end = 128}", Plan.batch_at),
         ("Training", "clip-norm", "players.G.clip_norm=1", SETTINGS["clip_norm"]),
         ("Training", "clip-value", "players.G.clip_value=0.1", SETTINGS["clip_value"]),
         ("Training", "simultaneous", "game.order=simultaneous", HERE["simultaneous"]),
@@ -177,9 +177,9 @@ def markdown() -> str:
     lines = [
         "# Techniques",
         "",
-        "Every technique is off unless a recipe asks for it, by `--set SETTING` on the command line or in its TOML file.",
-        "`true` takes the default, a number sets the main strength, a table such as `game.lecam.decay=0.999` the rest.",
-        "What cannot be combined is refused with the reason. This page is made from the docstrings by",
+        "Every technique is off unless a recipe asks for it, by `--set SETTING` on the command line or in its TOML",
+        "file. `true` takes the default, a number sets the main strength, a table such as `game.lecam.decay=0.999`",
+        "the rest. What cannot be combined is refused with the reason. This page is made from the docstrings by",
         "`equipoise techniques --markdown`; what each technique did in a measured comparison is in",
         "[stability.md](stability.md).",
     ]

@@ -184,7 +184,9 @@ class Dcgan(NetworkSettings):
     kind: Literal["dcgan"] = "dcgan"
     generator_normalisation: GeneratorNormalisation = "batch"
     smallest: int = Field(default=4, ge=1, le=16)
-    """Pixels where the generator begins and the critic ends, up to one less than twice as many."""
+    """Pixels where the generator begins, up to one less than twice as many."""
+    critic_smallest: int | None = Field(default=None, ge=1, le=16)
+    """Pixels where the critic ends; by default those of the generator."""
 
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
         channels, size = image_shape(shape, "dcgan")
@@ -210,7 +212,7 @@ class Dcgan(NetworkSettings):
             dropout=self.dropout,
             minibatch=self.minibatch,
             group=self.group,
-            smallest=self.smallest,
+            smallest=self.critic_smallest or self.smallest,
         )
 
 
@@ -307,9 +309,11 @@ class Adversarial(GameSettings, Techniques):
         """The game. Raises `RecipeError` where techniques cannot be combined."""
         loss = LOSSES[self.loss]
         growing = self.network.fade if isinstance(self.network, Progressive) else None
+        relative = loss.compares or self.loss == "wasserstein"
         complaints = self.clashes(
             loss=loss,
-            relative=loss.compares or self.loss == "wasserstein",
+            relative=relative,
+            signed=not relative and self.loss not in ("f-kl", "f-reverse-kl"),
             labelled=num_classes > 0,
             shape=examples.shape,
             critic_steps=self.critic_steps,
@@ -321,7 +325,8 @@ class Adversarial(GameSettings, Techniques):
         G = self.network.generator(self.z_dim, examples.shape, num_classes)
         shape = (examples.shape[0] * self.packing, *examples.shape[1:])
         members = [
-            self.network.critic(shape, num_classes, conditioning) for _ in range(self.critics.num if self.critics else 1)
+            self.network.critic(shape, num_classes, conditioning)
+            for _ in range(self.critics.num if self.critics else 1)
         ]
         D = Critics(members) if self.critics else members[0]
         if self.network.initialisation:

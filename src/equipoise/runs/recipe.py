@@ -241,7 +241,7 @@ def explain(error: Any, kind: Any, content: Any, path: str) -> str:
             keys.append(key)
             value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
             owners, kinds = kinds, [resolved(inner, value) for k in kinds for inner in kinds_below(k, key)]
-        elif key in FORMS and key != meant_form(value) and meant_form(value) in [k.__name__ for k in kinds]:
+        elif key in FORMS - meant_forms(value) and meant_forms(value) & {k.__name__ for k in kinds}:
             return ""
         else:  # pydantic's name for a form or a kind, which is in no recipe
             kinds = [k for k in kinds if key in (k.__name__, kind_name(k))] or kinds
@@ -268,14 +268,14 @@ def one_of(passed: str, expected: str) -> str:
     return f"expected {expected}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
-FORMS = ("float", "Schedule", "Lazy")
+FORMS = {"float", "int", "Schedule", "Lazy"}
 
 
-def meant_form(value: Any) -> str:
+def meant_forms(value: Any) -> set[str]:
     """Which form of a number was meant: the number itself, a schedule, or a lazy weight."""
     if not isinstance(value, Mapping):
-        return "float"
-    return "Lazy" if {"weight", "every"} & value.keys() else "Schedule"
+        return {"float", "int"}
+    return {"Lazy"} if {"weight", "every"} & value.keys() else {"Schedule"}
 
 
 def holds(value: Any, key: str) -> bool:

@@ -185,8 +185,10 @@ class Run:
         """Say what makes going on differ from a run that never stopped."""
         manifest = next(self.manifests(), {})
         before = manifest.get("identity", {}).get("recipe", {}).get("training", {}).get("steps")
-        rates = [seat.settings.learning_rate for seat in trainer.seats.values()]
-        if before not in (None, self.recipe.training.steps) and any(isinstance(rate, Schedule) for rate in rates):
+        players = [seat.settings for seat in trainer.seats.values()]
+        numbers = [n for player in players for n in (player.learning_rate, player.gradient_noise)]
+        numbers.append(self.recipe.training.batch)
+        if before not in (None, self.recipe.training.steps) and any(isinstance(n, Schedule) for n in numbers):
             watcher.on_event(
                 trainer.clock,
                 "warning",

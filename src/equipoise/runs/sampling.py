@@ -108,7 +108,7 @@ def settle(game: LatentGame, *, place: Callable[[Tensor], Tensor] = lambda tenso
     num, size = RECALIBRATION
     latents = torch.randn(num, size, game.z_dim, generator=generator(0, "recalibration"))
     labels = torch.arange(size) % game.num_classes if game.num_classes else None
-    recalibrate(Generating(game), ((place(z), None if labels is None else place(labels)) for z in latents))
+    recalibrate(Generating(game), ((place(z), *([] if labels is None else [place(labels)])) for z in latents))
 
 
 @contextmanager

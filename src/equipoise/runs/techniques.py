@@ -87,11 +87,9 @@ class Consistency(Technique):
     mirror: bool = True
 
     def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
-        return {
-            f"D/consistency_{side}": (terms.Consistency(side, mirror=self.mirror), weight)
-            for side, weight in (("real", self.real), ("fake", self.fake))
-            if weight != 0
-        }
+        real, fake = (terms.Consistency(side, mirror=self.mirror) for side in ("real", "fake"))
+        both = {"D/consistency_real": (real, self.real), "D/consistency_fake": (fake, self.fake)}
+        return {name: term for name, term in both.items() if term[1] != 0}
 
 
 class LatentConsistency(Technique):
@@ -195,7 +193,7 @@ class DiversitySensitive(Technique):
     """`games.terms.DiversitySensitive` (DSGAN)."""
 
     weight: Weight = 8.0
-    limit: float = Field(default=1.0, gt=0)
+    limit: float = Field(default=10.0, gt=0)
 
     def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
         return {"G/diversity": (terms.DiversitySensitive(self.limit), self.weight)}
@@ -391,8 +389,10 @@ class Techniques(Part):
         optional = {name for name, field in cls.model_fields.items() if field.default is None}
         return {key: None if inner is False and key in optional else inner for key, inner in value.items()}
 
-    def toolbox(self, G: nn.Module, D: nn.Module, shape: tuple[int, ...], z_dim: int, *, growing: float | None) -> Toolbox:
-        """The tools of a game between G and D on examples of that shape. New weights come from the global randomness."""
+    def toolbox(
+        self, G: nn.Module, D: nn.Module, shape: tuple[int, ...], z_dim: int, *, growing: float | None
+    ) -> Toolbox:
+        """The tools of a game between G and D on examples of that shape. Draws weights from the global randomness."""
         of_networks = (
             self.consistency,
             self.latent_consistency,
@@ -432,13 +432,17 @@ class Techniques(Part):
         *,
         loss: Adversarial,
         relative: bool,
+        signed: bool,
         labelled: bool,
         shape: tuple[int, ...],
         critic_steps: int,
         intervals: set[int],
         growing: bool,
     ) -> Iterator[str]:
-        """What cannot be combined, and why. `relative` says that the loss leaves the level of the logits free."""
+        """What cannot be combined, and why.
+
+        `relative` says that the loss leaves the level of the logits free, `signed` that an undecided critic answers 0.
+        """
         if self.packing > 1 and labelled:
             yield (
                 f"game.packing = {self.packing} needs a critic that judges several examples at once, but a conditional "
@@ -459,13 +463,13 @@ class Techniques(Part):
                     )
         if relative and self.lecam:
             yield (
-                "game.lecam ties the logits to their running means, but this loss only compares logits and leaves their "
-                "level free. Use another loss, such as hinge, or penalties r1 and r2."
+                "game.lecam ties the logits to their running means, but this loss only compares logits and leaves "
+                "their level free. Use another loss, such as hinge, or penalties r1 and r2."
             )
-        if relative and ((self.ada and self.ada.p is None) or self.apa):
+        if not signed and ((self.ada and self.ada.p is None) or self.apa):
             yield (
-                "game.ada and game.apa adapt to the sign of the critic's logits, but this loss only compares logits and "
-                "leaves their level free. Use another loss, or give a schedule by game.ada.p."
+                "game.ada and game.apa adapt to the sign of the critic's logits, but with this loss an undecided "
+                "critic need not answer 0. Use another loss, or give a schedule by game.ada.p."
             )
         if self.top_k and self.feature_matching and self.feature_matching.alone:
             yield (
@@ -474,8 +478,8 @@ class Techniques(Part):
             )
         if self.top_k and self.critics:
             yield (
-                "game.top_k chooses the examples that the critic scores highest, but game.critics makes several critics "
-                "who need not agree. Leave one of them out."
+                "game.top_k chooses the examples that the critic scores highest, but game.critics makes several "
+                "critics who need not agree. Leave one of them out."
             )
         if self.critics and self.past_critics:
             yield (
