@@ -40,7 +40,8 @@ def unrolled(
     now = {name: p.detach().clone().requires_grad_() for name, p in parameters.items()}
     kept = [{key: value for key, value in past.items() if torch.is_tensor(value)} for past in moments]
     counted = [past["step"] for past in kept if "step" in past]
-    counts = iter(torch.stack(counted).tolist() if counted else ())  # one read from the device for all
+    # One read from the device for all; after a restart, not all of them need be in the same place.
+    counts = iter(torch.stack([time.to(counted[0].device) for time in counted]).tolist() if counted else ())
     times = [int(next(counts)) if "step" in past else 0 for past in kept]
     with torch.enable_grad():
         for _ in range(steps):

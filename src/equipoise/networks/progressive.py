@@ -61,10 +61,10 @@ def set_level(network: "ProgressiveGenerator | ProgressiveCritic", level: float)
 class ProgressiveGenerator(nn.Module):
     """Progressive growing: training begins with images of 4 to 7 pixels, and doubles them as it goes on.
 
-    Its level in [0, L], the buffer `grown`, says how many doublings are there; its fraction a is how far the next one has faded in:
-    x = tanh((1 - a)·up(rgb_k(h_k)) + a·rgb_{k+1}(h_{k+1})), always enlarged to the full size by repeated pixels. Blocks
-    beyond the level are not computed and get no gradient. A block doubles the resolution, then convolves (3×3), leaky
-    ReLU and normalises, twice. `grow` moves the level; a network that nobody grows is complete.
+    Its level in [0, L], in the buffer `grown`, says how many doublings are there; the fraction a is how far the next
+    one has faded in: x = tanh((1 - a)·up(rgb_k(h_k)) + a·rgb_{k+1}(h_{k+1})), always enlarged to the full size by
+    repeated pixels. Blocks beyond the level are not computed and get no gradient. A block doubles the resolution, then
+    convolves (3×3), leaky ReLU and normalises, twice. `grow` moves the level; a network that nobody grows is complete.
     Latents z [N, Z] (and labels [N], by a gain and a bias per class) to images [N, C, size, size] in [-1, 1].
     Default: off; fade = 0.5 of each resolution's equal share of training; pixelwise normalisation.
     Cost: less than a network of fixed size: early steps are small. Large-scale structure settles first.
