@@ -113,9 +113,9 @@ def stacked_world(data: Path) -> World:
 
     base = {
         "game.network.kind": "dcgan",
-        "game.network.width": 16,
-        "game.network.smallest": 1,
-        "game.network.critic_smallest": 2,
+        "game.network.width": 32,  # 128, 64, 32 channels
+        "game.network.critic_width": 16,  # 16, 32, 64
+        "game.network.smallest": 2,
         "game.z_dim": 64,
         "data.kind": "stacked",
         "data.path": str(data),
@@ -123,7 +123,8 @@ def stacked_world(data: Path) -> World:
         "training.batch": 64,
         "training.precision": "fp32",
     }
-    twenty_thousand = subset(parts.train, torch.arange(20_000), name="digits")
+    some = torch.randperm(len(parts.train), generator=torch.Generator().manual_seed(0))[:20_000]
+    twenty_thousand = subset(parts.train, some, name="digits")  # drawn at random: files may be sorted by class
     return World("stacked-mnist", Stacked(twenty_thousand, 200_000), base, score, 26_000)
 
 
@@ -141,7 +142,7 @@ def play(world: World, method: Method, *, critic: str, seed: int, seconds: float
     torch.set_num_threads(1)
     settings = {**world.base, **method.settings}
     if critic == "quarter":
-        settings |= {"game.network.critic_width": max(int(settings["game.network.width"]) // 4, 1)}
+        settings |= {"game.network.critic_width": int(settings["game.network.critic_width"]) // 4}
     steps = method.steps or probed_steps(world, settings, seed=seed, seconds=seconds)
     trainer = trainer_of(world, {**settings, "training.steps": steps}, seed=seed)
     start = time.process_time()

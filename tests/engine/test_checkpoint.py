@@ -18,7 +18,7 @@ import torch
 
 from equipoise.core import disk
 from equipoise.core.errors import CheckpointError, DiskError
-from equipoise.engine.checkpoint import SCHEMA, Checkpoints, Snapshot
+from equipoise.engine.checkpoint import SCHEMA, Checkpoints, Snapshot, seal
 
 CALLS = ("open", "write", "fsync", "close", "mkdir", "replace", "unlink", "rmdir")
 """All that saving does to the file system."""
@@ -293,12 +293,29 @@ def test_a_missing_file_is_noticed(name, tmp_path):
     assert_passed_over(tmp_path)
 
 
+def test_a_manifest_with_another_recipe_in_it_is_noticed(tmp_path):
+    """Any bit counts, also one that leaves the manifest readable."""
+    filled(tmp_path, 1, 2)
+    path = tmp_path / "step-000000002" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"identity": {"recipe": "another"}}))
+    with pytest.raises(CheckpointError, match="its manifest has changed since it was saved"):
+        Checkpoints(tmp_path).load(2)
+    assert_passed_over(tmp_path)
+
+
 def test_a_format_of_the_future_is_refused_by_name(tmp_path):
     filled(tmp_path, 1, 2)
     (tmp_path / "step-000000002" / "manifest.json").write_text(json.dumps({"schema": SCHEMA + 1, "parts": []}))
     with pytest.raises(CheckpointError, match=f"has format {SCHEMA + 1}; this version reads format {SCHEMA}"):
         Checkpoints(tmp_path).load(2)
     assert_passed_over(tmp_path)
+
+
+def sealed(manifest: dict[str, Any]) -> str:
+    """A manifest that vouches for itself."""
+    manifest = {key: value for key, value in manifest.items() if key != "seal"}
+    return json.dumps(manifest | {"seal": seal(manifest)})
 
 
 def declared(name: str, data: bytes = b"") -> dict[str, Any]:
@@ -309,7 +326,7 @@ def declared(name: str, data: bytes = b"") -> dict[str, Any]:
 def naming(name: str) -> str:
     """A manifest that is true but for one more file of that name, whose content would be "{}"."""
     state = declared("state.json", STATE)["files"]
-    return json.dumps({"schema": SCHEMA, "files": {**state, **declared(name, b"{}")["files"]}})
+    return sealed({"schema": SCHEMA, "files": {**state, **declared(name, b"{}")["files"]}})
 
 
 STATE = b'{\n "step": 2\n}'
@@ -330,18 +347,16 @@ NAMES = {
 MANIFESTS = {
     **{what: naming(name) for what, name in NAMES.items()},
     "nesting": "[" * 100_000 + "]" * 100_000,
-    "nested files": json.dumps({"schema": SCHEMA, "files": [[[]]]}),
+    "nested files": sealed({"schema": SCHEMA, "files": [[[]]]}),
     "a list": "[]",
     "a number": "1e999",
     "text": json.dumps("manifest"),
     "null": "null",
-    "no files": json.dumps({"schema": SCHEMA, "files": None}),
-    "no state": json.dumps({"schema": SCHEMA, "files": {}}),
-    "sizes of the wrong kind": json.dumps(
-        {"schema": SCHEMA, "files": {"state.json": {"bytes": "many", "sha256": "0"}}}
-    ),
-    "an infinite size": '{"schema": 1, "files": {"state.json": {"bytes": 1e999, "sha256": "0"}}}',
-    "hashes of the wrong kind": json.dumps({"schema": SCHEMA, "files": {"state.json": {"bytes": 13, "sha256": []}}}),
+    "no files": sealed({"schema": SCHEMA, "files": None}),
+    "no state": sealed({"schema": SCHEMA, "files": {}}),
+    "sizes of the wrong kind": sealed({"schema": SCHEMA, "files": {"state.json": {"bytes": "many", "sha256": "0"}}}),
+    "an infinite size": f'{{"schema": {SCHEMA}, "files": {{"state.json": {{"bytes": 1e999, "sha256": "0"}}}}}}',
+    "hashes of the wrong kind": sealed({"schema": SCHEMA, "files": {"state.json": {"bytes": 13, "sha256": []}}}),
 }
 HOSTILE = {"not UTF-8": b'\xff\xfe{"schema": 1}'} | {what: text.encode() for what, text in MANIFESTS.items()}
 
@@ -383,7 +398,7 @@ def test_hostile_content_with_a_true_manifest_is_refused(name, data, tmp_path):
     (folder / name).write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"] |= declared(name, data)["files"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(sealed(manifest))
     assert_passed_over(tmp_path)
 
 
@@ -400,7 +415,7 @@ def test_no_pickle_is_read(tmp_path):
     (folder / "extra.pkl").write_bytes(data)
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"] |= declared("extra.pkl", data)["files"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(sealed(manifest))
     assert_passed_over(tmp_path / "run")
     assert not (tmp_path / "canary").exists()
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from equipoise.core.disk import disk_errors, remove_folder, sync_folder, write_file
 from equipoise.core.errors import CheckpointError
 
-SCHEMA = 1
+SCHEMA = 2
 NAME = re.compile(r"step-(\d{9})")
 
 
@@ -66,6 +66,7 @@ class Checkpoints:
                 for name, content in files.items()
             },
         }
+        manifest["seal"] = seal(manifest)
         num_bytes = sum(map(len, files.values()))
         final = self.path(step)
         if self.sound(step):
@@ -178,7 +179,14 @@ class Checkpoints:
                 f"Checkpoint {path} has format {schema!r}; this version reads format {SCHEMA}. "
                 "Use the version that wrote it."
             )
+        if manifest.pop("seal", None) != seal(manifest):
+            raise CheckpointError(f"Checkpoint {path} is damaged: its manifest has changed since it was saved.")
         return {**manifest, "files": files}
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 of a manifest's content, for a manifest that vouches for itself too."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def stored(tensor: Tensor) -> Tensor:
