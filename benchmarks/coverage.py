@@ -30,8 +30,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import equipoise
 from benchmarks.speed import commit
+from equipoise.core.errors import DivergedError
 from equipoise.data.open import open_source
 from equipoise.data.source import Source, split, subset
 from equipoise.data.stacked import Stacked, stack_number
@@ -149,7 +149,7 @@ def play(world: World, method: Method, *, critic: str, seed: int, seconds: float
     ending = "finished"
     try:
         trainer.fit()
-    except equipoise.DivergedError:
+    except DivergedError:
         ending = f"diverged at step {trainer.clock.step}"
     spent = time.process_time() - start
     raw = scored(world, trainer)

@@ -56,6 +56,8 @@ class GAN(LatentGame):
         self.terms = {key: term for key, (term, _) in terms.items()}
         self.weights = {key: weight for key, (_, weight) in terms.items()}
         self.apart = set(sloping) if self.tools.separate_penalties else set()
+        self.sloped = bool(set(sloping) - self.apart)
+        """Whether D's verdicts serve its penalties too: they are functions of the examples then."""
         if auxiliary is not None:
             self.weights |= {"G/classes": auxiliary}
 
@@ -103,6 +105,8 @@ class GAN(LatentGame):
         """D learns to tell real examples x from fakes."""
         if self.tools.pseudo is not None:
             x = self.tools.pseudo(x, fake)
+        if self.sloped and not torch.is_autocast_enabled(x.device.type):
+            x, fake = x.detach().requires_grad_(), fake.detach().requires_grad_()
         critic = self.critic(y, now)
         real, forged = critic(x), critic(fake)
         round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress)

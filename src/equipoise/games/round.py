@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from equipoise.core.game import Verdict
+from equipoise.objectives import slope
 
 
 @dataclass
@@ -34,6 +36,14 @@ class Round:
     def logits(self, x: Tensor) -> Tensor:
         """The critic's logits of examples."""
         return self.critic(x).logits
+
+    def slope(self, critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """As `objectives.slope`; of this round's own examples from the verdict that is there already, if it can be."""
+        for examples, verdict in ((self.x, self.real), (self.fake, self.forged)):
+            if x is examples and x.requires_grad and verdict is not None:
+                (gradient,) = torch.autograd.grad(verdict.logits.sum(), x, create_graph=True)
+                return gradient
+        return slope(critic, x)
 
     @property
     def real_logits(self) -> Tensor:

@@ -1,6 +1,7 @@
 """Techniques that are one more loss term: what each player minimises beside its adversarial loss, by paper."""
 
-from typing import Literal, final
+import inspect
+from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,10 @@ from equipoise.networks.information import CodeReader, Statistics
 
 
 def sloped(penalty: objectives.Penalty) -> Term:
-    """A penalty on the critic's slope, as a term."""
+    """A penalty on the critic's slope, as a term; it takes slopes from the round where it can."""
+    if "slope" in inspect.signature(penalty, follow_wrapped=False).parameters:
+        penalty_of = cast(objectives.GradientPenalty, penalty)
+        return lambda round: penalty_of(round.logits, round.x, round.fake, slope=round.slope)
     return lambda round: penalty(round.logits, round.x, round.fake)
 
 
