@@ -1,5 +1,6 @@
 """Every technique trains in a convolutional game, survives resume there, and does what its paper says."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +12,21 @@ from equipoise.core.errors import RecipeError
 from equipoise.core.game import Clock, Verdict
 from equipoise.data.digits import digits
 from equipoise.data.loader import Loader
+from equipoise.data.toy import Mixture
 from equipoise.engine.conformance import check_game
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan, Trainer
 from equipoise.games.gan import GAN
-from equipoise.games.jury import MultiAdversarial, RandomSubset, Specialists
+from equipoise.games.jury import MultiAdversarial, RandomSubset
+from equipoise.games.round import Round
 from equipoise.games.toolbox import Toolbox
-from equipoise.networks.ensemble import Clusters
+from equipoise.networks.ensemble import Clusters, Specialists
 from equipoise.networks.progressive import WHOLE
-from equipoise.objectives import hinge, non_saturating, wasserstein
+from equipoise.objectives import by_difference, hinge, non_saturating, r1, wasserstein
 from equipoise.runs.parts import LOSSES, PENALTIES, Examples
 from equipoise.runs.recipe import Recipe, with_settings
 from equipoise.runs.run import Run
+from equipoise.runs.sampling import samples
 
 BASE = {"game.network.kind": "dcgan", "game.network.width": 4, "game.z_dim": 16, "training.precision": "fp32"}
 EXAMPLES = Examples("digits", (1, 8, 8))
@@ -95,7 +99,7 @@ def built(settings: dict[str, Any]) -> GAN:
 
 def trained(settings: dict[str, Any], *, steps: int = 3) -> Trainer:
     """A trainer of the recipe on the digits, after some steps."""
-    settings = {**settings, "training.steps": settings.get("training.steps", steps)}
+    settings = {"training.steps": 10, **settings}
     run = Run(None, recipe(settings), "test", EXAMPLES)  # type: ignore[arg-type]
     trainer = run.trainer(digits())
     trainer.fit(until=steps)
@@ -229,10 +233,21 @@ def test_ada_raises_p_on_an_overfitting_critic_and_lowers_it_again():
     assert max(rising + falling) <= 0.8 + 1e-6
 
 
-def test_ada_moves_with_training_and_never_beyond_its_limit():
-    trainer = trained({"game.ada": {"span": 200, "target": 0.01}, "training.batch": 32}, steps=30)
-    p = trainer.game.tools.augmentations[0].p
-    assert 0 <= float(p) <= 0.8
+@pytest.mark.parametrize(("packing", "accumulate"), [(1, 1), (4, 1), (1, 4), (4, 2)])
+def test_ada_moves_as_fast_whatever_the_packs_and_micro_batches(packing, accumulate):
+    settings = {
+        "game.ada": {"span": 1000, "target": 0.5},
+        "game.packing": packing,
+        "training.accumulate": accumulate,
+        "training.batch": 32,
+        "players.D.learning_rate": 0.0,
+        "players.G.learning_rate": 0.0,
+    }
+    trainer = trained({**settings, "training.steps": 10}, steps=0)
+    torch.nn.init.constant_(trainer.game.D.head.logit.bias, 5.0)  # a critic that takes all for real
+    trainer.fit(until=5)
+    # r_t rises to 1 as 1 - (3/4)ⁿ; it is above the target from the third step on: two steps down, held at 0, three up
+    assert float(trainer.game.tools.augmentations[0].p) == pytest.approx(3 * 32 / 1000)
 
 
 def test_pseudo_real_examples_are_fakes():
@@ -265,16 +280,43 @@ def test_a_random_subset_of_critics_is_never_empty():
     assert 0.0 not in found
 
 
-def test_a_specialist_learns_only_from_real_examples_of_its_cluster():
+def test_a_specialist_judges_above_all_examples_of_its_cluster():
     clusters = Clusters(2, (2,))
-    x = torch.tensor([[-5.0, 0.0], [-5.1, 0.0], [5.0, 0.0], [5.1, 0.0]])
+    x = torch.tensor([[-5.0, 0.0], [-5.0, 0.0], [5.0, 0.0], [5.0, 0.0]])
     for buffer, value in clusters.news(x):
         buffer.copy_(value)
+    members = [Spy(2), Spy(2)]
     left = int(clusters.assign(x)[0])
-    logits = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
-    chosen = Specialists(clusters).real(logits, x)
-    assert (chosen[:, left] == 0).all()
-    assert (chosen[:, 1 - left] == 1).all()
+    # at a centroid, the other one is at the distance d between centroids: weights 1 and e⁻², over their sum
+    own = 1 / (1 + math.exp(-2))
+    assert clusters.membership(x)[:, left].tolist() == pytest.approx([own, own, 1 - own, 1 - own], rel=1e-5)
+    expected = own * members[left](x).logits[:2] + (1 - own) * members[1 - left](x).logits[:2]
+    assert torch.allclose(Specialists(members, clusters)(x).logits[:2], expected)
+
+
+@pytest.mark.parametrize("how", ["multi-adversarial", "random-subset", "specialists"])
+def test_a_generator_before_several_critics_still_finds_the_data(how):
+    """Two points far apart: after a short training all samples are near one of them, and both are found."""
+    mixture = Mixture("pair", torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), 0.05)
+    settings = {
+        "game.network.kind": "mlp",
+        "game.network.width": 32,
+        "game.z_dim": 2,
+        "game.critics": {"num": 2, "how": how},
+        "game.penalties": {"r1": 0.05, "r2": 0.05},
+        "players.D": {"learning_rate": 2e-3, "betas": (0.5, 0.99)},
+        "players.G": {"learning_rate": 2e-3, "betas": (0.5, 0.99)},
+        "training.steps": 600,
+        "training.precision": "fp32",
+    }
+    asked = with_settings(Recipe(), settings)
+    trainer = Run(None, asked, "test", Examples("pair", (2,))).trainer(mixture.source(5000))  # type: ignore[arg-type]
+    trainer.fit()
+    with trainer.averaging.applied():
+        x = samples(trainer.game, 500, seed=0)
+    distance = torch.cdist(x, mixture.centers).min(1)
+    assert (distance.values < 0.4).float().mean() > 0.7
+    assert len(distance.indices[distance.values < 0.4].unique()) == 2
 
 
 def test_the_pool_holds_critics_of_the_past():
@@ -282,9 +324,11 @@ def test_the_pool_holds_critics_of_the_past():
     past, D = trainer.game.tools.past, trainer.game.D
     x = digits().examples(torch.arange(4))
     before = past.pool(D, x)
+    with torch.no_grad():
+        D.head.logit.bias += 1.0
     now = D(x).logits
     assert before.shape == (4, 2)
-    assert not torch.allclose(before[:, 0], now)
+    assert not any(torch.allclose(column, now, atol=1e-3) for column in before.T)
     past.pool.remember(D)
     assert any(torch.allclose(column, now, atol=1e-6) for column in past.pool(D, x).T)
 
@@ -331,10 +375,15 @@ def test_lecam_remembers_running_means_of_the_logits():
 
 
 def test_historical_averaging_pulls_to_the_running_mean():
-    trainer = trained({"game.historical_averaging": {"decay": 0.5}}, steps=1)
-    term = trainer.game.terms["D/historical"]
-    for parameter, mean in zip(trainer.game.D.parameters(), term.buffers()):
-        assert not torch.equal(parameter, mean)
+    trainer = trained({"game.historical_averaging": {"decay": 0.5}}, steps=0)
+    D, term = trainer.game.D, trainer.game.terms["D/historical"]
+    path = [[p.detach().clone() for p in D.parameters()]]
+    for step in (1, 2, 3):
+        trainer.fit(until=step)
+        path.append([p.detach().clone() for p in D.parameters()])
+    # the mean moves half-way to where the player stood before each of its moves
+    for first, second, third, mean in zip(path[0], path[1], path[2], term.buffers()):
+        assert torch.allclose(mean, first / 4 + second / 4 + third / 2, atol=1e-7)
 
 
 def test_separate_penalties_are_moves_of_their_own_with_corrected_constants():
@@ -404,6 +453,24 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"game.separate_penalties": True, "game.penalties": {"r1": 1.0}},
         "expected one interval above 1",
     ),
+    "attacks on differences": (
+        {"game.adversarial_examples": True, "game.loss": "relativistic-pairing"},
+        "only compares logits",
+    ),
+    "ada of least squares": ({"game.ada": True, "game.loss": "least-squares"}, "need not answer 0"),
+    "pseudo-real examples in two moves": (
+        {"game.apa": True, "game.separate_penalties": True, "game.penalties": {"r1": {"weight": 1.0, "every": 4}}},
+        "real examples of its own",
+    ),
+    "a look ahead over clipping": ({"game.unrolled": 2, "game.clip": 0.1}, "cannot be differentiated"),
+    "specialists of micro-batches": (
+        {"game.critics.how": "specialists", "training.accumulate": 2},
+        "clusters in whole batches",
+    ),
+    "batch normalisation of one example": (
+        {"game.network.critic_normalisation": "batch", "game.packing": 4, "training.batch": 4},
+        "compares the examples of a batch",
+    ),
     "several growing critics": ({"game.network.kind": "progressive", "game.critics": 2}, "grows as one"),
     "codes that do not fit": ({"game.mutual_information.num_categories": 20}, "do not fit"),
     "unrolling a rule of two gradients": (
@@ -442,7 +509,94 @@ def test_a_technique_is_on_by_true_a_number_or_a_table_and_off_by_false():
         recipe({"game.lecam.decy": 0.5})
 
 
-def test_hinge_is_untouched_by_an_empty_toolbox():
-    plain = GAN(Echo(), Spy(2), z_dim=2, loss=hinge)
-    assert plain.weights == {}
-    assert plain.states == nn.ModuleDict() or len(plain.states) == 0
+def test_an_empty_toolbox_is_the_plain_game():
+    """The terms, the logits and the randomness are those of the two lines of the paper."""
+    torch.manual_seed(3)
+    game = echo(Spy(2), loss=hinge)
+    torch.manual_seed(4)
+    critic, generator = moves(game)
+    torch.manual_seed(4)
+    x, fake = points(0, 6), game.G(torch.randn(6, 2))
+    real, forged = game.D.linear(x).squeeze(1), game.D.linear(fake).squeeze(1)
+    assert torch.equal(critic.terms["adversarial"], torch.relu(1 - real) + torch.relu(1 + forged))
+    assert torch.equal(generator.terms["adversarial"], -forged)
+    assert set(critic.terms) == set(generator.terms) == {"adversarial"}
+
+
+def test_each_of_several_critics_has_a_flat_slope_of_its_own():
+    """Two opposite critics have a flat sum, and yet each is steep."""
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    for form in (lambda penalty: penalty, by_difference):
+        values = form(r1)(lambda x: torch.stack([3 * x[:, 0], -3 * x[:, 0]], dim=1), x, x)
+        assert values.mean() == pytest.approx(9, rel=1e-3)
+
+
+def test_the_pool_takes_one_critic_a_step_however_often_it_moves():
+    trainer = trained({"game.past_critics": {"size": 3, "every": 2}, "game.critic_steps": 3}, steps=5)
+    past = trainer.game.tools.past
+    assert int(past.pool.filled) == 3  # the first one, that of step 2 and that of step 4
+
+
+def test_the_look_ahead_goes_along_the_penalties_too():
+    """With a strong penalty the critic of the future is as flat as the present one; without, it steepens."""
+
+    def steepness(weight: float) -> float:
+        settings = {"D": Optimizer(rule="sgd", learning_rate=0.05), "G": Optimizer(rule="sgd", learning_rate=0.1)}
+        torch.manual_seed(1)
+        penalties = {"r1": (r1, weight)} if weight else None
+        game = GAN(Echo(), Spy(2), z_dim=2, loss=wasserstein, penalties=penalties, tools=Toolbox(unrolled=8))
+        trainer = Trainer(
+            game, points, players=settings, plan=Plan(steps=1, batch=4, ema_half_life=0, precision="fp32")
+        )
+        z, fake = game.made(points(0, 4), ())
+        critic = game.unrolled_critic(points(0, 4), (), z, fake.detach(), trainer.clock)
+        x = torch.zeros(1, 2, requires_grad=True)
+        return float(torch.autograd.grad(critic(x).logits.sum(), x)[0].norm())
+
+    assert steepness(0.0) > 1.0
+    assert steepness(2.0) < 0.5 * steepness(0.0)
+
+
+def test_the_throttle_measures_the_critic_that_plays_not_the_one_of_the_look_ahead():
+    settings = {"game.throttle": True, "game.unrolled": 3, "players.D.learning_rate": 0.05}
+    trainer = trained({**settings, "training.batch": 8}, steps=0)
+    step = trainer.game.step(iter([digits().examples(torch.arange(8))]), replace(trainer.clock, reuse=True))
+    torch.manual_seed(0)
+    *_, generator = list(step)
+    assert "critic_accuracy" in generator.watch
+    assert 0 <= float(generator.watch["critic_accuracy"]) <= 1
+
+
+def test_packs_are_moved_example_by_example():
+    torch.manual_seed(0)
+    game = built({"game.packing": 2, "game.consistency": {"mirror": False}})
+    term = game.terms["D/consistency_real"]
+    x = digits().examples(torch.arange(8))
+    packs = torch.cat([x, x], dim=1)  # both members alike
+    moved = Round(packs, packs, x, None, None, None, None, 0.0, 2).each(term.moved, packs)  # type: ignore[arg-type]
+    assert any(not torch.equal(a, b) for a, b in zip(moved[:, 0], moved[:, 1]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"game.top_k": 0}, "above 0"),
+        ({"game.top_k": 1.5}, "from 0 to 1"),
+        ({"game.instance_noise": -1}, "at least 0"),
+        ({"game.ada.p": -0.5}, "from 0 to 1"),
+        ({"game.clip": True}, "game.clip"),
+        ({"game.penalties.r1": True}, "game.penalties.r1"),
+        ({"game.diffaugment": 3}, "expected true, false, or a table of policy"),
+        ({"game.network.kind": "progressive", "game.network.dropout": 0.2}, "has none"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(settings, message):
+    with pytest.raises(RecipeError, match=message):
+        recipe(settings)
+
+
+def test_true_takes_the_literature_s_number_and_a_schedule_the_main_strength():
+    game: Any = recipe({"game.packing": True, "game.unrolled": True}).game
+    assert (game.packing, game.unrolled) == (2, 5)
+    game = recipe({"game.packing": False, "game.top_k": {"start": 1.0, "end": 0.8}}).game
+    assert (game.packing, game.top_k.share.end) == (1, 0.8)

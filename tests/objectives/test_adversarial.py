@@ -350,7 +350,8 @@ TECHNIQUES = {
     **{
         name: inspect.getdoc(getattr(objectives, name)) or ""
         for name in objectives.__all__
-        if inspect.isfunction(getattr(objectives, name)) and name not in ("slope", "squared_norm", "by_difference")
+        if inspect.isfunction(getattr(objectives, name))
+        and name not in ("slope", "slope_of", "squared_norm", "by_difference")
     },
 }
 

@@ -146,7 +146,10 @@ def test_an_unknown_key_in_a_file_is_answered_with_the_nearest_one(text: str, wh
         ("training.precision=fp16", "training.precision: 'fp16' is not valid; expected 'auto', 'fp32' or 'bf16'"),
         ("players.D.rule=addam", "players.D.rule: 'addam' is not valid; .* Did you mean 'adam'"),
         ("players.D.learning_rate.shape=cosin", "players.D.learning_rate.shape: .* Did you mean 'cosine'"),
-        ("game.penalties.r3=1", "game.penalties.r3: 'r3' is not valid; expected 'r1', 'r2', 'gradient-penalty'.* Did you mean 'r2'"),
+        (
+            "game.penalties.r3=1",
+            "game.penalties.r3: 'r3' is not valid; expected 'r1', 'r2', 'gradient-penalty'.* Did you mean 'r2'",
+        ),
         ("data.kind=files", "data.path: a value is needed"),
     ],
 )

@@ -1,5 +1,7 @@
 """`equipoise techniques`: what can be added to a training, and how."""
 
+import shlex
+
 
 def techniques(name: str | None = None, *, markdown: bool = False) -> None:
     """List the techniques, a line each; with a NAME, explain one: formula, default, cost and source.
@@ -19,10 +21,12 @@ def techniques(name: str | None = None, *, markdown: bool = False) -> None:
         return
     entries = catalogue.entries()
     if name is not None:
-        found = [entry for entry in entries if entry.name == name]
+        found = [entry for entry in entries if entry.name == name.lower()]
+        found = found or [entry for entry in entries if name.lower() in entry.setting.partition("=")[0].split(".")]
         if not found:
             raise RecipeError(f"There is no technique {name!r}. {nearest(name, [entry.name for entry in entries])}")
-        print(f"{found[0].about}\n\nUse it by: equipoise train --set {found[0].setting}")
+        for entry in found:
+            print(f"{entry.name}: {entry.about}\n\nUse it by: equipoise train --set {shlex.quote(entry.setting)}\n")
         return
     group = ""
     for entry in entries:

@@ -79,6 +79,8 @@ class Clock:
     total: int = 1
     examples: int = 0
     """Real examples drawn so far, by all processes."""
+    micro_batches: int = 1
+    """How many steps are played in lock step, each on its share of a batch."""
     reuse: bool = False
     """Whether one forward pass of a generator may serve two moves (it keeps the graph alive between them)."""
     lazy: Mapping[str, int] = field(default_factory=dict)

@@ -156,6 +156,7 @@ class Trainer:
         self.players, self.seats = players, dict[str, Seat]()
         self.clock = Clock(
             total=plan.steps,
+            micro_batches=plan.accumulate,
             reuse=plan.reuse and plan.accumulate == 1,  # K micro-batches would keep K graphs alive
             lazy={name: weight_and_interval(weight)[1] for name, weight in game.weights.items()},
             unroll=self.unroll,

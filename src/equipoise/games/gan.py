@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn.functional import one_hot
 
 from equipoise.core.game import Clock, LatentGame, Move, Moves, Verdict
-from equipoise.core.schedule import Lazy, Scheduled, value_at
+from equipoise.core.schedule import Lazy, Scheduled, value_at, weight_and_interval
 from equipoise.games.round import Round
 from equipoise.games.terms import sloped
 from equipoise.games.toolbox import Toolbox
@@ -58,13 +58,10 @@ class GAN(LatentGame):
         self.apart = set(sloping) if self.tools.separate_penalties else set()
         self.sloped = bool(set(sloping) - self.apart)
         """Whether D's verdicts serve its penalties too: they are functions of the examples then."""
+        if self.tools.past is not None:
+            self.weights |= {"G/past": self.tools.past.weight}
         if auxiliary is not None:
             self.weights |= {"G/classes": auxiliary}
-
-    @property
-    def looks_at_real(self) -> bool:
-        """Whether the generator's move needs the critic's verdict on real examples."""
-        return self.loss.compares or self.tools.throttle is not None or "G/features" in self.terms
 
     @property
     def players(self) -> dict[str, list[nn.Module]]:
@@ -80,7 +77,9 @@ class GAN(LatentGame):
             x, y = self.dealt(next(data))
             z, fake = self.made(x, y)
             yield self.critic_move(x, y, z, fake.detach(), now), self.generator_move(x, y, z, fake, now)
-            self.after_critic_move(now)
+            if self.clip is not None:
+                clip_weights(self.D, self.clip)
+            self.keep_critic(now)
             return
 
         waiting = self.tools.throttle is not None and self.tools.throttle.closed()
@@ -91,7 +90,9 @@ class GAN(LatentGame):
             yield self.critic_move(x, y, z, fake.detach(), now)
             if any(now.due(key) for key in self.apart):
                 yield self.penalty_move(x, y, z, fake.detach(), now)
-            self.after_critic_move(now)
+            if self.clip is not None:
+                clip_weights(self.D, self.clip)
+        self.keep_critic(now)
 
         if waiting:
             x, y = self.dealt(next(data))
@@ -103,42 +104,55 @@ class GAN(LatentGame):
 
     def critic_move(self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock) -> Move:
         """D learns to tell real examples x from fakes."""
-        if self.tools.pseudo is not None:
-            x = self.tools.pseudo(x, fake)
+        shown = x if self.tools.pseudo is None else self.tools.pseudo(x, fake)
+        round = self.critic_round(self.critic(y, now), shown, y, z, fake, now)
+        terms = self.critic_terms(round, y, now)
+        num_examples = len(x) * self.tools.packing * now.micro_batches
+        adaptive = [*self.tools.augmentations, *([self.tools.pseudo] if self.tools.pseudo is not None else [])]
+        for part in adaptive:
+            round.notes += part.news(round.real_logits, num_examples)
+        if self.tools.clusters is not None:
+            round.notes += self.tools.clusters.news(x)
+        watch = {"real": round.real_logits, "fake": round.forged.logits}
+        watch |= {name: p for name, p in self.named_buffers() if name.startswith("states.") and name.endswith(".p")}
+        return Move("D", terms, watch=watch, remember=self.by_name(round.notes))
+
+    def critic_round(
+        self,
+        critic: Callable[[Tensor], Verdict],
+        x: Tensor,
+        y: tuple[Tensor, ...],
+        z: Tensor,
+        fake: Tensor,
+        now: Clock,
+    ) -> Round:
+        """What D sees before its move. Its verdicts serve the penalties on its slope too, at full precision."""
         if self.sloped and not torch.is_autocast_enabled(x.device.type):
-            x, fake = x.detach().requires_grad_(), fake.detach().requires_grad_()
-        critic = self.critic(y, now)
+            x, fake = x.detach().requires_grad_(), fake if fake.requires_grad else fake.detach().requires_grad_()
         real, forged = critic(x), critic(fake)
-        round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress)
-        terms = {"adversarial": self.critic_loss(real.logits, forged.logits, x)}
-        if real.classes is not None:
-            terms |= {"classes": classification(real.classes, *y)}
-        terms |= self.more_terms("D", round, now, without=self.apart)
-        for part in (*self.tools.augmentations, *([self.tools.pseudo] if self.tools.pseudo is not None else [])):
-            round.notes += part.news(real.logits, len(x))
-        if self.tools.jury is not None:
-            round.notes += self.tools.jury.news(x)
-        return Move(
-            "D",
-            terms,
-            watch={"real": real.logits, "fake": forged.logits},
-            remember=self.by_name(round.notes),
-        )
+        return Round(x, fake, z, real, forged, critic, self.generator(y), now.progress, self.tools.packing)
+
+    def critic_terms(self, round: Round, y: tuple[Tensor, ...], now: Clock) -> dict[str, Tensor]:
+        """All that D minimises in its move."""
+        terms = {"adversarial": self.critic_loss(round.real_logits, round.forged.logits)}
+        if round.real_verdict.classes is not None:
+            terms |= {"classes": classification(round.real_verdict.classes, *y)}
+        return terms | self.more_terms("D", round, now, without=self.apart)
 
     def penalty_move(self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock) -> Move:
         """The penalties on D's slope, as a move of its own (Karras et al. 2020, App. B)."""
         critic = self.critic(y, now)
         nothing = Verdict(fake.new_zeros(len(fake)))
-        round = Round(x, fake, z, None, nothing, critic, self.generator(y), now.progress)
+        round = Round(x, fake, z, None, nothing, critic, self.generator(y), now.progress, self.tools.packing)
         return Move("D", self.more_terms("D", round, now, without=set(self.terms) - self.apart))
 
     def generator_move(self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock) -> Move:
         """G learns to be taken for real."""
-        critic = self.unrolled_critic(x, y, fake, now) if self.tools.unrolled else self.critic(y, now)
+        critic = self.unrolled_critic(x, y, z, fake, now) if self.tools.unrolled else self.critic(y, now)
         forged = critic(fake)
-        real = critic(x) if self.looks_at_real else None
-        round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress)
-        terms = {}
+        real = critic(x) if self.loss.compares else None
+        round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress, self.tools.packing)
+        terms, watch = {}, {}
         if not self.tools.matching_alone:
             real_logits = forged.logits if real is None else real.logits
             terms |= {"adversarial": self.generator_loss(real_logits, forged.logits, now)}
@@ -148,9 +162,12 @@ class GAN(LatentGame):
             terms |= {"classes": classification(forged.classes, *y)}
         terms |= self.more_terms("G", round, now)
         if self.tools.throttle is not None:
-            assert real is not None
-            round.remember(self.tools.throttle.accuracy, self.tools.throttle.measured(real.logits, forged.logits))
-        return Move("G", terms, remember=self.by_name(round.notes))
+            with torch.no_grad():  # of D as it is, also where G looks ahead
+                present = self.critic(y, now)
+                accuracy = self.tools.throttle.measured(present(x).logits, present(fake).logits)
+            round.remember(self.tools.throttle.accuracy, accuracy)
+            watch = {"critic_accuracy": accuracy}
+        return Move("G", terms, watch=watch, remember=self.by_name(round.notes))
 
     # ---------------------------------------------------------------- what a move is made of
 
@@ -159,24 +176,33 @@ class GAN(LatentGame):
         return lambda x: self.D(self.seen(x, now), *y)
 
     def unrolled_critic(
-        self, x: Tensor, y: tuple[Tensor, ...], fake: Tensor, now: Clock
+        self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock
     ) -> Callable[[Tensor], Verdict]:
-        """D as it will be after a few moves against these fakes, as a function of G (Metz et al. 2017, Eq. 9)."""
+        """D as it will be after a few moves against these fakes, as a function of G (Metz et al. 2017, Eq. 9).
+
+        It moves along all its terms, weighted as in its own moves; terms of the parameters alone stay where they are.
+        """
 
         def as_if(parameters: Mapping[str, Tensor]) -> Callable[[Tensor], Verdict]:
             own = {name.removeprefix("D."): p for name, p in parameters.items() if name.startswith("D.")}
             return lambda x: functional_call(self.D, own, (self.seen(x, now), *y))
 
         def loss(parameters: Mapping[str, Tensor]) -> Tensor:
-            D = as_if(parameters)
-            return self.critic_loss(D(x).logits, D(fake).logits, x).float().mean()
+            terms = self.critic_terms(self.critic_round(as_if(parameters), x, y, z, fake, now), y, now)
+            weighted = [self.weight(f"D/{name}", now) * term.float().mean() for name, term in terms.items()]
+            return torch.stack(weighted).sum()
 
         return as_if(now.preview("D", loss, steps=self.tools.unrolled))
 
-    def critic_loss(self, real: Tensor, fake: Tensor, x: Tensor) -> Tensor:
+    def weight(self, term: str, now: Clock) -> float:
+        """What a term counts now, where the trainer cannot say it: in a look ahead."""
+        weight, interval = weight_and_interval(self.weights.get(term, 1.0))
+        return value_at(weight, now.progress) * interval
+
+    def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's adversarial loss on logits [N] or, of several critics, [N, K]."""
-        jury = self.tools.jury
-        return self.loss.d(real, fake) if jury is None else jury.of_critics(self.loss.d(jury.real(real, x), fake))
+        losses = self.loss.d(real, fake)
+        return losses if self.tools.jury is None else self.tools.jury.of_critics(losses)
 
     def generator_loss(self, real: Tensor, fake: Tensor, now: Clock) -> Tensor:
         """G's adversarial loss on logits [N] or, of several critics, [N, K]."""
@@ -193,11 +219,9 @@ class GAN(LatentGame):
             if key.startswith(f"{player}/") and key not in without and now.due(key)
         }
 
-    def after_critic_move(self, now: Clock) -> None:
-        """What is done to D's weights, or with them, once they have been updated."""
-        if self.clip is not None:
-            clip_weights(self.D, self.clip)
-        if self.tools.past is not None and now.every(self.tools.past.every):
+    def keep_critic(self, now: Clock) -> None:
+        """Now and then, a copy of D goes into the pool of the past."""
+        if self.tools.past is not None and now.step > 0 and now.every(self.tools.past.every):
             self.tools.past.pool.remember(self.D)
 
     def by_name(self, notes: Sequence[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:

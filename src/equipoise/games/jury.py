@@ -6,16 +6,13 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from equipoise.networks.ensemble import Clusters, Pool
+from equipoise.core.schedule import Lazy, Scheduled
+from equipoise.networks.ensemble import Pool
 from equipoise.objectives import Adversarial, soft_maximum
 
 
 class Jury(nn.Module):
     """How critics that answer logits [N, K] learn together and judge together."""
-
-    @abstractmethod
-    def real(self, logits: Tensor, x: Tensor) -> Tensor:
-        """The logits [N, K] of real examples x that each critic learns from."""
 
     @abstractmethod
     def of_critics(self, losses: Tensor) -> Tensor:
@@ -24,10 +21,6 @@ class Jury(nn.Module):
     @abstractmethod
     def of_generator(self, losses: Tensor) -> Tensor:
         """What the generator minimises, from the losses [N, K]."""
-
-    @abstractmethod
-    def news(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Buffers and their new values after a look at real examples x."""
 
 
 @final
@@ -45,17 +38,11 @@ class MultiAdversarial(Jury):
         super().__init__()
         self.sharpness = sharpness
 
-    def real(self, logits: Tensor, x: Tensor) -> Tensor:
-        return logits
-
     def of_critics(self, losses: Tensor) -> Tensor:
         return losses
 
     def of_generator(self, losses: Tensor) -> Tensor:
         return soft_maximum(losses, self.sharpness)
-
-    def news(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        return []
 
 
 @final
@@ -75,17 +62,11 @@ class RandomSubset(Jury):
             raise ValueError(f"keep = {keep}: expected the share of critics that take part, above 0 and up to 1.")
         self.keep = keep
 
-    def real(self, logits: Tensor, x: Tensor) -> Tensor:
-        return logits
-
     def of_critics(self, losses: Tensor) -> Tensor:
         return self.of_those_present(losses)
 
     def of_generator(self, losses: Tensor) -> Tensor:
         return self.of_those_present(losses)
-
-    def news(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        return []
 
     def of_those_present(self, losses: Tensor) -> Tensor:
         """The mean over the critics that are drawn, [N]."""
@@ -95,50 +76,20 @@ class RandomSubset(Jury):
 
 
 @final
-class Specialists(Jury):
-    """Several critics, each of which knows the real examples of one cluster and judges every fake.
-
-    Clusters are found online by k-means on coarse pixels. A critic whose cluster the generator has left sees only bad
-    fakes and pulls them back: at the optimum of Σ_k D(p_k ‖ p_G) every cluster has its share.
-    Default: 4 critics.
-    Cost: K critics.
-    Source: own formulation, in the line of Mordido et al. 2020, microbatchGAN, and of clustered multi-critic GANs.
-    """
-
-    def __init__(self, clusters: Clusters):
-        super().__init__()
-        self.clusters = clusters
-
-    def real(self, logits: Tensor, x: Tensor) -> Tensor:
-        """For each critic a batch of its own: real examples of its cluster, drawn again with replacement."""
-        members = self.clusters.assign(x)[:, None] == torch.arange(logits.shape[1], device=x.device)  # [N, K]
-        chances = torch.where(members.any(0), members, True).float()  # an empty cluster is served by everybody
-        drawn = torch.multinomial(chances.T, len(x), replacement=True).T  # [N, K]
-        return logits.gather(0, drawn)
-
-    def of_critics(self, losses: Tensor) -> Tensor:
-        return losses
-
-    def of_generator(self, losses: Tensor) -> Tensor:
-        return losses
-
-    def news(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        return self.clusters.news(x)
-
-
-@final
 class PastCritics(nn.Module):
     """A pool of earlier critics, whom the generator must fool beside the present one.
 
     A generator that only answers the present critic can run in circles; earlier critics remember where it was. Every
-    `every` steps the critic is copied into the pool, the oldest copy leaves; G's loss is the mean over all.
-    Default: 3 critics, one more every 200 steps.
+    `every` steps the critic is copied into the pool and the oldest copy leaves. G minimises its loss before the present
+    critic plus `weight` times its mean loss before the pool.
+    Default: 3 critics, one more every 200 steps, weight 1.
     Cost: `size` further forward and backward passes of D in G's move, and `size` times D's memory.
     Source: Ge et al. 2018, Fictitious GAN; Grnarova et al. 2018, An Online Learning Approach to GANs (Chekhov GAN).
     """
 
-    def __init__(self, critic: nn.Module, size: int = 3, *, every: int = 200):
+    def __init__(self, critic: nn.Module, size: int = 3, *, every: int = 200, weight: Scheduled | Lazy = 1.0):
         super().__init__()
+        self.weight = weight
         self.pool, self.every = Pool(critic, size), every
         self.pool.remember(critic)
 

@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from equipoise.core.game import Verdict
-from equipoise.objectives import slope
+from equipoise.networks.minibatch import pack, unpack
+from equipoise.objectives import slope, slope_of
 
 
 @dataclass
 class Round:
     """One batch between a generator and a critic, from the side of the player who moves.
 
-    In D's round `fake` carries no graph; in G's round it does, and `real` is there only if somebody asked for it.
-    With packing, examples are packs [N/m, m·C, …] throughout.
+    In D's round `fake` carries no graph; in G's round it does. With packing, examples are packs [N/m, m·C, …].
     """
 
     x: Tensor
@@ -31,6 +30,7 @@ class Round:
     generator: Callable[[Tensor], Tensor]
     """From latents to examples."""
     progress: float
+    packing: int = 1
     notes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -41,8 +41,7 @@ class Round:
         """As `objectives.slope`; of this round's own examples from the verdict that is there already, if it can be."""
         for examples, verdict in ((self.x, self.real), (self.fake, self.forged)):
             if x is examples and x.requires_grad and verdict is not None:
-                (gradient,) = torch.autograd.grad(verdict.logits.sum(), x, create_graph=True)
-                return gradient
+                return slope_of(verdict.logits, x)
         return slope(critic, x)
 
     @property
@@ -51,8 +50,14 @@ class Round:
 
     @property
     def real_verdict(self) -> Verdict:
-        assert self.real is not None, "This round does not look at real examples: its term must declare `reads_real`."
+        """The verdict on the real examples; in G's round it is asked for only where somebody reads it."""
+        if self.real is None:
+            self.real = self.critic(self.x)
         return self.real
+
+    def each(self, change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Examples, each changed on its own, also those that are in packs."""
+        return pack(change(unpack(x, self.packing)), self.packing)
 
     def remember(self, buffer: Tensor, value: Tensor) -> None:
         """Note a new value of a buffer; it is written once, together with the player's update."""

@@ -39,7 +39,7 @@ class Consistency(nn.Module):
 
     def forward(self, round: Round) -> Tensor:
         x, verdict = (round.x, round.real_verdict) if self.side == "real" else (round.fake, round.forged)
-        return objectives.consistency(verdict.logits, round.logits(self.moved(x)))
+        return objectives.consistency(verdict.logits, round.logits(round.each(self.moved, x)))
 
     def moved(self, x: Tensor) -> Tensor:
         """Images shifted by up to 1/8 and, half of them, mirrored."""
@@ -50,7 +50,7 @@ class Consistency(nn.Module):
 class LatentConsistency(nn.Module):
     """Latent consistency (zCR): D should not mind a small change of the latent, G should show it.
 
-    D: λ_D |D(G(z)) - D(G(z + δ))|²; G: -λ_G |G(z) - G(z + δ)|²; δ ~ N(0, σ²I).
+    D: λ_D |D(G(z)) - D(G(z + δ))|²; G: -λ_G |G(z) - G(z + δ)|² / size of G(z); δ ~ N(0, σ²I).
     Default: σ = 0.03, λ_D = 5, λ_G = 0.5.
     Cost: one more pass of G and of D in D's move, one of G in G's move.
     Source: Zhao et al. 2021, Improved Consistency Regularization for GANs, Alg. 2.
@@ -192,8 +192,8 @@ class HistoricalAveraging(nn.Module):
 def matched_features(round: Round) -> Tensor:
     """Feature matching: the generator matches the mean of the critic's features.
 
-    ‖E h(x) - E h(G(z))‖², averaged over the critic's layers h. A generator that matches statistics cannot win by one
-    perfect example.
+    ‖E h(x) - E h(G(z))‖² / size of h, averaged over the critic's layers h. A generator that matches statistics cannot
+    win by one perfect example.
     Default: weight 1, beside the adversarial loss; alone = true replaces it, as in the paper.
     Cost: one more forward pass of D on real examples.
     Source: Salimans et al. 2016, Improved Techniques for Training GANs, section 3.1.

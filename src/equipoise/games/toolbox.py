@@ -10,6 +10,7 @@ from equipoise.games.augmentation import Augmentation, PseudoReal
 from equipoise.games.jury import Jury, PastCritics
 from equipoise.games.round import Term
 from equipoise.games.throttle import Throttle
+from equipoise.networks.ensemble import Clusters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Toolbox:
     packing: int = 1
     jury: Jury | None = None
     """How several critics decide together; the critic must answer logits [N, K]."""
+    clusters: Clusters | None = None
+    """The clusters of specialised critics; part of the critic."""
     past: PastCritics | None = None
     unrolled: int = 0
     throttle: Throttle | None = None

@@ -13,7 +13,7 @@ from equipoise.core.game import Verdict
 class Critics(nn.Module):
     """Several critics that answer as one: logits [N, K], a column for each of the K members.
 
-    Features are those of all members, one after the other; class scores are those of the first member that has any.
+    Features are those of all members, one after the other; class scores are the mean over the members that have any.
     Default: one critic; 2 to 5.
     Cost: K times a critic.
     Source: Durugkar, Gemp & Mahadevan 2017, Generative Multi-Adversarial Networks.
@@ -30,8 +30,13 @@ class Critics(nn.Module):
         return Verdict(
             torch.stack([verdict.logits for verdict in verdicts], dim=1),  # [N, K]
             tuple(feature for verdict in verdicts for feature in verdict.features),
-            next((verdict.classes for verdict in verdicts if verdict.classes is not None), None),
+            mean_of([verdict.classes for verdict in verdicts if verdict.classes is not None]),
         )
+
+
+def mean_of(scores: Sequence[Tensor]) -> Tensor | None:
+    """The mean of tensors of one shape; None of none."""
+    return torch.stack(list(scores)).mean(0) if scores else None
 
 
 class Pool(nn.Module):
@@ -158,6 +163,13 @@ class Clusters(nn.Module):
             (self.started, torch.ones_like(self.started)),
         ]
 
+    def membership(self, x: Tensor) -> Tensor:
+        """How much each example belongs to each cluster, [N, K], differentiable: softmax(-2 ‖x - c‖² / d²)."""
+        h = self.features(x)
+        centroids = self.present(h.detach())
+        between = distances(centroids, centroids).sum() / max(len(centroids) * (len(centroids) - 1), 1)
+        return torch.softmax(-2 * distances(h, centroids) / between.clamp_min(1e-12), dim=1)
+
     def present(self, h: Tensor) -> Tensor:
         """The centroids, and before there are any, those that this batch suggests."""
         return torch.where(self.started > 0, self.centroids, farthest_first(h, len(self.centroids)))
@@ -168,6 +180,36 @@ class Clusters(nn.Module):
         if x.ndim == 4:
             x = adaptive_avg_pool2d(x, (min(x.shape[2], self.size), min(x.shape[3], self.size)))
         return x.flatten(1)
+
+
+class Specialists(nn.Module):
+    """Several critics, each of which judges above all the examples of one cluster, real and generated ones.
+
+    D(x) = Σ_k w_k(x) D_k(x), w = softmax_k(-2 ‖x - c_k‖² / d²), with d² the mean squared distance between centroids;
+    these are found online by k-means on coarse pixels. Each critic spends its capacity on one part of the data. Where
+    fakes are missing its logits are high, and w leads the generator there: a hard choice of critic would not.
+    Default: off; 3 critics.
+    Cost: K times a critic.
+    Source: own formulation: a critic as a mixture of experts (Jacobs et al. 1991), in the line of several critics for
+    several parts of the data (Mordido et al. 2020, microbatchGAN).
+    """
+
+    def __init__(self, members: Sequence[nn.Module], clusters: Clusters):
+        super().__init__()
+        if len(members) != len(clusters.centroids):
+            raise ValueError(
+                f"Specialists: {len(members)} critics for {len(clusters.centroids)} clusters: expected one each."
+            )
+        self.members, self.clusters = nn.ModuleList(members), clusters
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Verdict:
+        verdicts: list[Verdict] = [member(x, labels) for member in self.members]
+        logits = torch.stack([verdict.logits for verdict in verdicts], dim=1)  # [N, K]
+        return Verdict(
+            (self.clusters.membership(x) * logits).sum(1),
+            tuple(feature for verdict in verdicts for feature in verdict.features),
+            mean_of([verdict.classes for verdict in verdicts if verdict.classes is not None]),
+        )
 
 
 def distances(h: Tensor, centroids: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ from equipoise.objectives.penalties import (
     r2,
     slope,
     slope_by_difference,
+    slope_of,
     squared_norm,
     zero_centred_gradient_penalty,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "relativistic_pairing",
     "slope",
     "slope_by_difference",
+    "slope_of",
     "soft_maximum",
     "squared",
     "squared_code",

@@ -1,10 +1,11 @@
 """Consistency: the critic judges alike what should not matter, and the generator keeps apart what should."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from equipoise.objectives.penalties import Critic, gradient
+from equipoise.objectives.penalties import Critic, gradients
 
 
 def consistency(logits: Float[Tensor, "*n"], other: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -62,7 +63,8 @@ def adversarial_examples(critic: Critic, fake: Float[Tensor, "n *shape"], step: 
     Cost: one forward and one backward pass of D.
     Source: Goodfellow et al. 2015 (the step); Zhou & Krähenbühl 2019 (robust critics).
     """
-    return fake.detach().float() + step * gradient(critic, fake).sign()
+    ascent = torch.stack(gradients(critic, fake)).sum(0)
+    return fake.detach().float() + step * ascent.view_as(fake).sign()
 
 
 def rejection(logits: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:

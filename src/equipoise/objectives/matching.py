@@ -23,10 +23,14 @@ def feature_matching(real_features: tuple[Tensor, ...], fake_features: tuple[Ten
             f"feature_matching got {len(real_features)} real and {len(fake_features)} generated layers: expected as "
             "many of both, at least one. Pass the features of one critic that returns some."
         )
-    layers = [
-        (real.detach().mean(0) - fake.mean(0)).square().mean() for real, fake in zip(real_features, fake_features)
-    ]
+    pairs = [(full(real.detach()), full(fake)) for real, fake in zip(real_features, fake_features)]
+    layers = [(real.mean(0) - fake.mean(0)).square().mean() for real, fake in pairs]
     return torch.stack(layers).mean()
+
+
+def full(features: Tensor) -> Tensor:
+    """Narrow floating-point formats as float32: a difference of means is smaller than their rounding."""
+    return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 class PathLength(NamedTuple):

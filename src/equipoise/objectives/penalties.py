@@ -1,7 +1,8 @@
 """Penalties on the slope of the critic, one value per example, always in float32.
 
 Each is a function of (critic, real, fake), where `critic` maps examples [N, ...] to logits [N], [N, K] (of K critics)
-or [N, 1, h, w] (of patches): the penalty is on the slope of their sum. How the slope is found can be chosen: `slope`
+or [N, 1, h, w] (of patches). Of patches the penalty is on the slope of their sum; of K critics it is on the slope of
+each, and there is one value per example and critic, [N·K]. How the slope is found can be chosen: `slope`
 goes backward through the backward pass, `slope_by_difference` does without. They call the critic on N examples once and
 three times; a critic with BatchNorm in train mode updates its statistics at every call.
 
@@ -11,6 +12,7 @@ Such critics are better left without a gradient penalty.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from typing import Protocol, runtime_checkable
 
@@ -32,15 +34,23 @@ class GradientPenalty(Protocol):
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, *, slope: Slope = ...) -> Tensor: ...
 
 
-def slope(critic: Critic, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
-    """∇ₓ Σ D(x) with a graph for double backward, from a float32 forward pass whatever the surrounding autocast."""
+def slope(critic: Critic, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "m *shape"]:
+    """∇ₓ Σ D(x) with a graph for double backward, from a float32 forward pass whatever the surrounding autocast.
+
+    Of K critics: the slopes of the first one at all examples, then those of the second, …, [K·N, …].
+    """
     with torch.autocast(x.device.type, enabled=False):
         x = x.detach().float().requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    return gradient
+        return slope_of(critic(x), x)
 
 
-def slope_by_difference(critic: Critic, x: Float[Tensor, "n *shape"], *, step: float = 0.01) -> Float[Tensor, "n 1"]:
+def slope_of(logits: Tensor, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "m *shape"]:
+    """As `slope`, from logits that were computed of x."""
+    columns = logits.unbind(1) if logits.ndim == 2 else (logits,)
+    return torch.cat([torch.autograd.grad(column.sum(), x, create_graph=True)[0] for column in columns])
+
+
+def slope_by_difference(critic: Critic, x: Float[Tensor, "n *shape"], *, step: float = 0.01) -> Float[Tensor, "m 1"]:
     """The norm of the critic's gradient as a difference of logits along it, without differentiating twice.
 
     (D(x + εu) - D(x - εu)) / 2ε with the constant u = ∇D/‖∇D‖ (some unit vector where ∇D = 0) and ε = `step` times the
@@ -62,17 +72,24 @@ def slope_by_difference(critic: Critic, x: Float[Tensor, "n *shape"], *, step: f
     x = x.detach().float()
     devices = [x.device] if x.is_cuda else []
     with torch.random.fork_rng(devices):
-        ascent = gradient(critic, x).flatten(1)
-    norm = ascent.norm(dim=1, keepdim=True)
-    anywhere = torch.full_like(ascent, ascent.shape[1] ** -0.5)
-    direction = torch.where(norm > 0, ascent / norm, anywhere).view_as(x)
+        ascents = gradients(critic, x)
     scale = squared_norm(x).mean().sqrt()
     distance = step * torch.where(scale > 0, scale, 1)
-    with torch.autocast(x.device.type, enabled=False), parametrize.cached():
-        with torch.random.fork_rng(devices):
-            above = critic(x + distance * direction)
-        below = critic(x - distance * direction)
-    return (above - below).reshape(len(x), -1).sum(1, keepdim=True) / (2 * distance)
+    slopes = []
+    for number, ascent in enumerate(ascents):
+        norm = ascent.norm(dim=1, keepdim=True)
+        anywhere = torch.full_like(ascent, ascent.shape[1] ** -0.5)
+        direction = torch.where(norm > 0, ascent / norm, anywhere).view_as(x)
+        with torch.autocast(x.device.type, enabled=False), parametrize.cached():
+            with torch.random.fork_rng(devices):
+                above = critic(x + distance * direction)
+            with torch.random.fork_rng(devices) if number + 1 < len(ascents) else nullcontext():
+                below = critic(x - distance * direction)
+        difference = above - below
+        if difference.ndim == 2:
+            difference = difference[:, number]
+        slopes.append(difference.reshape(len(x), -1).sum(1, keepdim=True) / (2 * distance))
+    return torch.cat(slopes)
 
 
 def by_difference(penalty: GradientPenalty) -> Penalty:
@@ -88,11 +105,13 @@ def by_difference(penalty: GradientPenalty) -> Penalty:
     return differenced
 
 
-def gradient(critic: Critic, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n *shape"]:
-    """∇ₓ Σ D(x) as a constant, in float32: one ordinary backward pass, to the examples only."""
+def gradients(critic: Critic, x: Float[Tensor, "n *shape"]) -> list[Tensor]:
+    """∇ₓ Σ D(x) of each critic as constants [N, F], in float32: ordinary backward passes, to the examples only."""
     with torch.autocast(x.device.type, enabled=False), torch.enable_grad():
         x = x.detach().float().requires_grad_()
-        return torch.autograd.grad(critic(x).sum(), x)[0]
+        logits = critic(x)
+        columns = logits.unbind(1) if logits.ndim == 2 else (logits,)
+        return [torch.autograd.grad(column.sum(), x, retain_graph=True)[0].flatten(1) for column in columns]
 
 
 def squared_norm(x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
@@ -100,7 +119,7 @@ def squared_norm(x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
     return x.square().flatten(1).sum(1)
 
 
-def r1(critic: Critic, real: Float[Tensor, "n *shape"], fake: Tensor, *, slope: Slope = slope) -> Float[Tensor, "n"]:
+def r1(critic: Critic, real: Float[Tensor, "n *shape"], fake: Tensor, *, slope: Slope = slope) -> Float[Tensor, "m"]:
     """A flat critic on real data: locally, this makes the game converge.
 
     ‖∇D(x)‖² on real examples.
@@ -111,7 +130,7 @@ def r1(critic: Critic, real: Float[Tensor, "n *shape"], fake: Tensor, *, slope: 
     return squared_norm(slope(critic, real))
 
 
-def r2(critic: Critic, real: Tensor, fake: Float[Tensor, "n *shape"], *, slope: Slope = slope) -> Float[Tensor, "n"]:
+def r2(critic: Critic, real: Tensor, fake: Float[Tensor, "n *shape"], *, slope: Slope = slope) -> Float[Tensor, "m"]:
     """A flat critic on generated data, where r1 alone leaves it free to grow steep.
 
     ‖∇D(G(z))‖² on generated examples.
@@ -124,7 +143,7 @@ def r2(critic: Critic, real: Tensor, fake: Float[Tensor, "n *shape"], *, slope: 
 
 def gradient_penalty(
     critic: Critic, real: Float[Tensor, "n *shape"], fake: Float[Tensor, "n *shape"], *, slope: Slope = slope
-) -> Float[Tensor, "n"]:
+) -> Float[Tensor, "m"]:
     """A slope near 1 between real and generated data, for the Wasserstein loss (WGAN-GP).
 
     (‖∇D(x̂)‖ - 1)², x̂ uniform on the segment between a real and a generated example.
@@ -137,7 +156,7 @@ def gradient_penalty(
 
 def zero_centred_gradient_penalty(
     critic: Critic, real: Float[Tensor, "n *shape"], fake: Float[Tensor, "n *shape"], *, slope: Slope = slope
-) -> Float[Tensor, "n"]:
+) -> Float[Tensor, "m"]:
     """A flat critic between real and generated data (0-GP), so that it generalises instead of isolating examples.
 
     ‖∇D(x̂)‖², x̂ uniform on the segment between a real and a generated example.
@@ -150,7 +169,7 @@ def zero_centred_gradient_penalty(
 
 def dragan(
     critic: Critic, real: Float[Tensor, "n *shape"], fake: Tensor, *, slope: Slope = slope
-) -> Float[Tensor, "n"]:
+) -> Float[Tensor, "m"]:
     """A slope near 1 around the data, against sharp critics at real examples (DRAGAN).
 
     (‖∇D(x̃)‖ - 1)², x̃ = x + 0.5 · std · U, with the standard deviation of all values of the batch and U uniform in

@@ -22,9 +22,10 @@ def orthogonality(weight: Float[Tensor, "out *rest"]) -> Float[Tensor, ""]:
             f"orthogonality got a weight of shape {list(weight.shape)}: expected [out, in, ...], a matrix or the "
             "kernel of a convolution. Leave out biases and gains."
         )
-    rows = weight.flatten(1)
-    products = rows @ rows.T
-    return (products - products.diag().diag()).square().sum()
+    with torch.autocast(weight.device.type, enabled=False):
+        rows = weight.flatten(1)
+        products = rows @ rows.T
+        return (products - products.diag().diag()).square().sum()
 
 
 def absolute(parameters: Iterable[Tensor]) -> Float[Tensor, ""]:

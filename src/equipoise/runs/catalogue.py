@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from equipoise import objectives
-from equipoise.core.game import Clock
 from equipoise.core.schedule import Lazy, Schedule
 from equipoise.engine.averaging import Averaging
 from equipoise.engine.lookahead import Lookahead
@@ -14,8 +13,8 @@ from equipoise.engine.trainer import Plan
 from equipoise.games import augmentation, jury, terms
 from equipoise.games.gan import clip_weights
 from equipoise.games.throttle import Throttle
+from equipoise.networks.ensemble import Specialists
 from equipoise.networks.initialisation import initialise
-from equipoise.networks.layers import recalibrate
 from equipoise.networks.minibatch import MinibatchDeviation, MinibatchDiscrimination, pack
 from equipoise.networks.progressive import ProgressiveGenerator
 from equipoise.runs.parts import LOSSES, PENALTIES
@@ -64,8 +63,17 @@ Source: Radford et al. 2016 (batch); Karras et al. 2018, section 4.2 (pixel)."""
 The game of the theory; alternating moves, the default, are the practice and more stable.
 
 Default: alternating.
-Cost: as alternating; one pass of D on the fakes more is shared.
+Cost: as alternating.
 Source: Mescheder et al. 2017, The Numerics of GANs; Gidel et al. 2019.""",
+    "unrolled": """Unrolling: the generator answers the critic as it will be after a few of its own moves.
+
+θ_D⁰ = θ_D, θ_Dⁱ⁺¹ = θ_Dⁱ - update(∇L_D(θ_Dⁱ, G)); G minimises its loss before D(θ_Dᵏ), and its gradient flows through
+all k steps of D's optimiser (adam, adamw, rmsprop, sgd) from its present moments. A collapsed generator sees the critic
+that will have found it out. Games of your own ask by `now.preview("D", loss, steps=k)`.
+
+Default: off (0); 5 to 10 steps.
+Cost: k forward passes and k twice differentiable backward passes of D in each move of G.
+Source: Metz et al. 2017, Unrolled Generative Adversarial Networks.""",
     "finite-difference": """Gradient penalties without double backward, by a difference along the gradient's direction.
 
 ‖∇D(x)‖ ≈ (D(x + εu) - D(x - εu)) / 2ε, u = ∇D/‖∇D‖ held fixed: exact to O(ε²) in value and in the critic's gradient.
@@ -137,11 +145,11 @@ def entries() -> list[Entry]:
         ),
         ("Against collapse", "minibatch-deviation", "game.network.minibatch=deviation", MinibatchDeviation),
         ("Against collapse", "packing", "game.packing=2", pack),
-        ("Against collapse", "unrolled", "game.unrolled=5", Clock.preview),
+        ("Against collapse", "unrolled", "game.unrolled=5", HERE["unrolled"]),
         ("Against collapse", "historical-averaging", "game.historical_averaging=true", terms.HistoricalAveraging),
         ("Against collapse", "multi-adversarial", "game.critics=3", jury.MultiAdversarial),
         ("Against collapse", "random-subset", "game.critics.how=random-subset", jury.RandomSubset),
-        ("Against collapse", "specialists", "game.critics.how=specialists", jury.Specialists),
+        ("Against collapse", "specialists", "game.critics.how=specialists", Specialists),
         ("Against collapse", "past-critics", "game.past_critics=true", jury.PastCritics),
         ("Against collapse", "network-sizes", "game.network.critic_width=16", HERE["critic_width"]),
         ("Against collapse", "entropy", "game.entropy=true", terms.Entropy),
@@ -153,7 +161,6 @@ def entries() -> list[Entry]:
         ("Training", "critic-steps", "game.critic_steps=5", HERE["critic_steps"]),
         ("Training", "throttle", "game.throttle=true", Throttle),
         ("Training", "averaged-weights", "training.ema_half_life=20000", Averaging),
-        ("Training", "recalibration", "(always, of averaged weights)", recalibrate),
         ("Training", "schedules", "players.D.learning_rate={start = 2e-4, end = 0}", Schedule),
         ("Training", "batch-schedule", "training.batch={start = 32, end = 128}", Plan.batch_at),
         ("Training", "clip-norm", "players.G.clip_norm=1", SETTINGS["clip_norm"]),
@@ -178,10 +185,10 @@ def markdown() -> str:
         "# Techniques",
         "",
         "Every technique is off unless a recipe asks for it, by `--set SETTING` on the command line or in its TOML",
-        "file. `true` takes the default, a number sets the main strength, a table such as `game.lecam.decay=0.999`",
-        "the rest. What cannot be combined is refused with the reason. This page is made from the docstrings by",
-        "`equipoise techniques --markdown`; what each technique did in a measured comparison is in",
-        "[stability.md](stability.md).",
+        "file. Of the techniques under `game`, `true` takes the default, `false` leaves out, a number or a schedule",
+        "sets the main strength, a table such as `game.lecam.decay=0.999` the rest. What cannot be combined is refused",
+        "with the reason. This page is made from the docstrings by `equipoise techniques --markdown`; what each",
+        "technique did in a measured comparison is in [stability.md](stability.md).",
     ]
     group = ""
     for entry in entries():

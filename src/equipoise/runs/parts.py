@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
 from equipoise import objectives
@@ -22,7 +22,6 @@ from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
-from equipoise.networks.ensemble import Critics
 from equipoise.networks.initialisation import Initialisation, initialise
 from equipoise.networks.layers import Conditioning, GeneratorNormalisation, Normalisation
 from equipoise.networks.minibatch import Minibatch
@@ -250,6 +249,15 @@ class Progressive(NetworkSettings):
     fade: float = Field(default=0.5, ge=0, le=1)
     """The share of each resolution's time in which it fades in; 0 is a plain schedule of resolutions."""
 
+    @model_validator(mode="after")
+    def without_dropout(self) -> "Progressive":
+        """Raise ValueError for what these networks do not have."""
+        if self.dropout > 0:
+            raise ValueError(
+                f"dropout = {self.dropout}: the progressive critic has none. Leave it out, or use network.kind = dcgan."
+            )
+        return self
+
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
         channels, size = image_shape(shape, "progressive")
         return ProgressiveGenerator(
@@ -296,8 +304,8 @@ class Adversarial(GameSettings, Techniques):
     z_dim: int = Field(default=64, ge=1)
     loss: LossName = "non-saturating"
     penalties: Penalties = {}
-    critic_steps: int = Field(default=1, ge=1)
-    clip: float | None = Field(default=None, gt=0)
+    critic_steps: int = Field(default=1, ge=1, strict=True)
+    clip: float | None = Field(default=None, gt=0, strict=True)
 
     def play(
         self,
@@ -313,12 +321,13 @@ class Adversarial(GameSettings, Techniques):
         complaints = self.clashes(
             loss=loss,
             relative=relative,
-            signed=not relative and self.loss not in ("f-kl", "f-reverse-kl"),
+            signed=not relative and self.loss not in ("f-kl", "least-squares"),
             labelled=num_classes > 0,
             shape=examples.shape,
             critic_steps=self.critic_steps,
             intervals={weight_and_interval(weight)[1] for weight in self.penalties.values()},
             growing=growing is not None,
+            clipped=self.clip is not None,
         )
         if lines := list(complaints):
             raise RecipeError("\n".join(lines))
@@ -328,7 +337,7 @@ class Adversarial(GameSettings, Techniques):
             self.network.critic(shape, num_classes, conditioning)
             for _ in range(self.critics.num if self.critics else 1)
         ]
-        D = Critics(members) if self.critics else members[0]
+        D = self.critics.together(members, shape) if self.critics else members[0]
         if self.network.initialisation:
             initialise(G, self.network.initialisation)
             initialise(D, self.network.initialisation)
@@ -347,7 +356,9 @@ class Adversarial(GameSettings, Techniques):
         )
 
     def conflicts(self, training: Plan, players: Mapping[str, Optimizer]) -> list[str]:
-        return list(self.clashes_with_training(training, minibatch=self.network.minibatch))
+        network = self.network
+        batch_norm = network.critic_normalisation == "batch"
+        return list(self.clashes_with_training(training, minibatch=network.minibatch, batch_norm=batch_norm))
 
     def optimizers(self, players: Mapping[str, Optimizer]) -> Mapping[str, Optimizer]:
         if not self.separate_penalties:

@@ -329,6 +329,12 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     return result
 
 
+def follows_progress(recipe: Recipe) -> bool:
+    """Whether anything in a recipe depends on how far training has come: a schedule, or networks that grow."""
+    content = flat(recipe)
+    return any(key.endswith(".start") for key in content) or content.get("game.network.kind") == "progressive"
+
+
 def differences(mine: Recipe, theirs: Recipe) -> list[str]:
     """What differs between two recipes and matters for the mathematics, as "key: a -> b" lines."""
     a, b = flat(theirs), flat(mine)

@@ -24,7 +24,6 @@ from equipoise.core.errors import (
     RecipeError,
 )
 from equipoise.core.game import Game, LatentGame
-from equipoise.core.schedule import Schedule
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, split
@@ -41,6 +40,7 @@ from equipoise.runs.provenance import Label, write_animation, write_png
 from equipoise.runs.recipe import (
     Recipe,
     differences,
+    follows_progress,
     from_dict,
     read_toml,
     recipe_hash,
@@ -185,15 +185,12 @@ class Run:
         """Say what makes going on differ from a run that never stopped."""
         manifest = next(self.manifests(), {})
         before = manifest.get("identity", {}).get("recipe", {}).get("training", {}).get("steps")
-        players = [seat.settings for seat in trainer.seats.values()]
-        numbers = [n for player in players for n in (player.learning_rate, player.gradient_noise)]
-        numbers.append(self.recipe.training.batch)
-        if before not in (None, self.recipe.training.steps) and any(isinstance(n, Schedule) for n in numbers):
+        if before not in (None, self.recipe.training.steps) and follows_progress(self.recipe):
             watcher.on_event(
                 trainer.clock,
                 "warning",
-                f"The run was planned for {before} steps and now for {self.recipe.training.steps}: its schedules, "
-                "such as the learning rate's, stretch to the new length and jump here.",
+                f"The run was planned for {before} steps and now for {self.recipe.training.steps}: what "
+                "follows a schedule, such as the learning rate, stretches to the new length and jumps here.",
             )
 
     def fit(self, trainer: Trainer, watcher: Watcher) -> None:

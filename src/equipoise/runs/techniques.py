@@ -13,11 +13,11 @@ from equipoise.data.augment import ADA_LIMIT
 from equipoise.engine.trainer import Plan
 from equipoise.games import terms
 from equipoise.games.augmentation import AdaptiveAugment, DiffAugment, InstanceNoise, PseudoReal
-from equipoise.games.jury import Jury, MultiAdversarial, PastCritics, RandomSubset, Specialists
+from equipoise.games.jury import Jury, MultiAdversarial, PastCritics, RandomSubset
 from equipoise.games.round import Term
 from equipoise.games.throttle import Throttle
 from equipoise.games.toolbox import Toolbox
-from equipoise.networks.ensemble import Clusters
+from equipoise.networks.ensemble import Clusters, Critics, Specialists
 from equipoise.networks.information import CodeReader, Statistics
 from equipoise.objectives import Adversarial, with_targets
 
@@ -36,24 +36,46 @@ def check_weight(weight: Scheduled | Lazy) -> Scheduled | Lazy:
     return weight
 
 
-Weight = Annotated[float | Schedule | Lazy, AfterValidator(check_weight)]
+def check_share(share: Scheduled) -> Scheduled:
+    """Raise ValueError for what is no share."""
+    if not all(0 <= value <= 1 for value in ends(share)):
+        raise ValueError(f"{share}: expected a number from 0 to 1, or a schedule of such numbers.")
+    return share
+
+
+def check_some(share: Scheduled) -> Scheduled:
+    """Raise ValueError for a share that leaves nothing."""
+    if min(ends(check_share(share))) <= 0:
+        raise ValueError(f"{share}: expected a share above 0 and up to 1, or a schedule of such numbers.")
+    return share
+
+
+Number = Annotated[float, Field(strict=True)]
+"""Not true or false."""
+Weight = Annotated[Number | Schedule | Lazy, AfterValidator(check_weight)]
+Size = Annotated[Number | Schedule, AfterValidator(check_weight)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Technique(Part):
-    """`true` takes the literature's defaults, a number sets the main strength, a table sets everything."""
+    """`true` takes the literature's defaults, a number or a schedule sets the main strength, a table everything."""
 
-    main: ClassVar[str] = "weight"
+    main: ClassVar[str | None] = "weight"
 
     @model_validator(mode="before")
     @classmethod
     def short_forms(cls, value: Any) -> Any:
         if value is True:
             return {}
-        if isinstance(value, int | float):
+        if cls.main is not None and isinstance(value, int | float):
             return {cls.main: value}
-        if isinstance(value, str):
-            raise ValueError(f"{value!r} was passed; expected true, false, a number for {cls.main}, or a table.")
+        if cls.main is not None and isinstance(value, dict) and {"start", "end"} <= value.keys():
+            return {cls.main: value}
+        if isinstance(value, str | int | float | list):
+            number = "" if cls.main is None else f"a number for {cls.main}, "
+            raise ValueError(
+                f"{value!r} was passed; expected true, false, {number}or a table of {', '.join(cls.model_fields)}."
+            )
         return value
 
 
@@ -245,7 +267,7 @@ class MutualInformation(Technique):
 class DiffAugmentSettings(Technique):
     """`games.augmentation.DiffAugment`."""
 
-    main = "policy"
+    main = None
     policy: tuple[Literal["color", "translation", "cutout"], ...] = ("color", "translation", "cutout")
 
     def build(self) -> DiffAugment:
@@ -259,7 +281,7 @@ class Ada(Technique):
     target: float = Field(default=0.6, gt=0, lt=1)
     span: int = Field(default=500_000, ge=1)
     limit: float = Field(default=ADA_LIMIT, ge=0, le=ADA_LIMIT)
-    p: Scheduled | None = None
+    p: Annotated[Scheduled, AfterValidator(check_share)] | None = None
     """A probability that follows this schedule in place of the critic's overfitting."""
 
     def build(self) -> AdaptiveAugment:
@@ -267,10 +289,10 @@ class Ada(Technique):
 
 
 class Noise(Technique):
-    """`games.augmentation.InstanceNoise`."""
+    """`games.augmentation.InstanceNoise`; a number is noise that stays."""
 
     main = "std"
-    std: Scheduled = Schedule(start=0.1, end=0.0)
+    std: Size = Schedule(start=0.1, end=0.0)
 
     def build(self) -> InstanceNoise:
         return InstanceNoise(self.std)
@@ -302,14 +324,21 @@ class SeveralCritics(Technique):
     keep: float = Field(default=0.5, gt=0, le=1)
     """Of "random-subset": the probability that a critic takes part."""
 
-    def jury(self, shape: tuple[int, ...]) -> Jury:
+    def jury(self) -> Jury | None:
+        """How they decide; specialists answer as one critic."""
         match self.how:
             case "multi-adversarial":
                 return MultiAdversarial(self.sharpness)
             case "random-subset":
                 return RandomSubset(self.keep)
             case "specialists":
-                return Specialists(Clusters(self.num, shape))
+                return None
+
+    def together(self, members: list[nn.Module], shape: tuple[int, ...]) -> nn.Module:
+        """One critic of several."""
+        if self.how == "specialists":
+            return Specialists(members, Clusters(self.num, shape))
+        return Critics(members)
 
 
 class Past(Technique):
@@ -318,16 +347,17 @@ class Past(Technique):
     main = "size"
     size: int = Field(default=3, ge=1)
     every: int = Field(default=200, ge=1)
+    weight: Weight = 1.0
 
     def build(self, critic: nn.Module) -> PastCritics:
-        return PastCritics(critic, self.size, every=self.every)
+        return PastCritics(critic, self.size, every=self.every, weight=self.weight)
 
 
 class ThrottleSettings(Technique):
     """`games.throttle.Throttle`."""
 
     main = "above"
-    above: float = Field(default=0.8, gt=0.5, le=1)
+    above: float = Field(default=0.8, gt=0.5, lt=1)
     decay: float = Field(default=0.9, ge=0, lt=1)
 
     def build(self) -> Throttle:
@@ -338,7 +368,7 @@ class TopK(Technique):
     """`objectives.top_k`."""
 
     main = "share"
-    share: Scheduled = Schedule(start=1.0, end=0.5, until=0.5)
+    share: Annotated[Scheduled, AfterValidator(check_some)] = Schedule(start=1.0, end=0.5, until=0.5)
 
 
 # ---------------------------------------------------------------- all together
@@ -365,11 +395,11 @@ class Techniques(Part):
     ada: Ada | None = None
     apa: Apa | None = None
     instance_noise: Noise | None = None
-    packing: int = Field(default=1, ge=1, le=16)
+    packing: int = Field(default=1, ge=1, le=16, strict=True)
     """How many examples the critic judges together (PacGAN)."""
     critics: SeveralCritics | None = None
     past_critics: Past | None = None
-    unrolled: int = Field(default=0, ge=0, le=50)
+    unrolled: int = Field(default=0, ge=0, le=50, strict=True)
     """How many of the critic's moves the generator looks ahead."""
     throttle: ThrottleSettings | None = None
     top_k: TopK | None = None
@@ -383,11 +413,14 @@ class Techniques(Part):
     @model_validator(mode="before")
     @classmethod
     def switched_off(cls, value: Any) -> Any:
-        """`false` leaves a technique out."""
+        """`false` leaves a technique out, `true` of a number takes the literature's."""
         if not isinstance(value, dict):
             return value
-        optional = {name for name, field in cls.model_fields.items() if field.default is None}
-        return {key: None if inner is False and key in optional else inner for key, inner in value.items()}
+        off = {name: None for name, field in cls.model_fields.items() if field.default is None}
+        off |= {"packing": 1, "unrolled": 0}
+        on = {"packing": 2, "unrolled": 5}
+        value = {key: off[key] if inner is False and key in off else inner for key, inner in value.items()}
+        return {key: on[key] if inner is True and key in on else inner for key, inner in value.items()}
 
     def toolbox(
         self, G: nn.Module, D: nn.Module, shape: tuple[int, ...], z_dim: int, *, growing: float | None
@@ -407,7 +440,6 @@ class Techniques(Part):
             self.path_length,
         )
         of_latents = (self.entropy, self.mutual_information)
-        of_packs = (shape[0] * self.packing, *shape[1:])
         added = [part.terms(G, D) for part in of_networks if part is not None]
         added += [part.terms(shape, z_dim) for part in of_latents if part is not None]
         return Toolbox(
@@ -415,7 +447,8 @@ class Techniques(Part):
             augmentations=[p.build() for p in (self.instance_noise, self.diffaugment, self.ada) if p is not None],
             pseudo=self.apa.build() if self.apa else None,
             packing=self.packing,
-            jury=self.critics.jury(of_packs) if self.critics else None,
+            jury=self.critics.jury() if self.critics else None,
+            clusters=D.clusters if isinstance(D, Specialists) else None,
             past=self.past_critics.build(D) if self.past_critics else None,
             unrolled=self.unrolled,
             throttle=self.throttle.build() if self.throttle else None,
@@ -438,6 +471,7 @@ class Techniques(Part):
         critic_steps: int,
         intervals: set[int],
         growing: bool,
+        clipped: bool,
     ) -> Iterator[str]:
         """What cannot be combined, and why.
 
@@ -476,7 +510,22 @@ class Techniques(Part):
                 "game.top_k chooses examples of the adversarial loss, which feature_matching.alone takes away. "
                 "Leave one of them out."
             )
-        if self.top_k and self.critics:
+        if relative and self.adversarial_examples:
+            yield (
+                "game.adversarial_examples rejects attacked fakes by the level of their logits, but this loss only "
+                "compares logits and leaves their level free. Use another loss."
+            )
+        if self.apa and self.separate_penalties:
+            yield (
+                "game.apa mixes fakes into the real examples of a move, and game.separate_penalties takes the "
+                "penalties into another move with real examples of its own. Leave one of them out."
+            )
+        if self.unrolled and clipped:
+            yield (
+                "game.unrolled looks ahead along the optimiser's steps, and game.clip cuts the critic's weights after "
+                "each of them, which cannot be differentiated. Use a gradient penalty in place of clipping."
+            )
+        if self.top_k and self.critics and self.critics.how != "specialists":
             yield (
                 "game.top_k chooses the examples that the critic scores highest, but game.critics makes several "
                 "critics who need not agree. Leave one of them out."
@@ -509,17 +558,23 @@ class Techniques(Part):
             except ValueError as error:
                 yield f"game.targets: {error}"
 
-    def clashes_with_training(self, training: Plan, *, minibatch: str) -> Iterator[str]:
-        """What cannot be combined with the batch and the optimisers."""
+    def clashes_with_training(self, training: Plan, *, minibatch: str, batch_norm: bool) -> Iterator[str]:
+        """What cannot be combined with the batch. `batch_norm` is that of the critic."""
+        if self.critics and self.critics.how == "specialists" and training.accumulate > 1:
+            yield (
+                "game.critics.how = specialists finds clusters in whole batches, but training.accumulate = "
+                f"{training.accumulate} splits them. Use accumulate = 1."
+            )
         for size in sorted({training.batch_at(mark / 1000) // training.accumulate for mark in range(1001)}):
             if size % self.packing:
                 yield (
                     f"game.packing = {self.packing} needs batches that are a multiple of it, but each micro-batch has "
                     f"{size} examples. Set training.batch to a multiple of {self.packing} times accumulate."
                 )
-            if minibatch != "none" and size // self.packing < 2:
+            if (minibatch != "none" or batch_norm) and size // self.packing < 2:
+                what = f"minibatch = {minibatch}" if minibatch != "none" else "critic_normalisation = batch"
                 yield (
-                    f"game.network.minibatch = {minibatch} compares the examples of a batch, but each micro-batch "
+                    f"game.network.{what} compares the examples of a batch, but each micro-batch "
                     f"leaves the critic {size // self.packing} of them to see. Raise training.batch or lower "
                     "training.accumulate."
                 )
