@@ -72,6 +72,7 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "simultaneous": {"game.order": "simultaneous"},
     "unrolled": {"game.unrolled": 2},
     "packing": {"game.packing": 2},
+    "packs of known codes": {"game.packing": 2, "game.entropy": True, "game.mutual_information": True},
     "critic steps": {"game.critic_steps": 2},
     "deviation": {"game.network.minibatch": "deviation"},
     "discrimination": {"game.network.minibatch": "discrimination"},
@@ -83,7 +84,7 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "normal": {"game.network.initialisation": "normal"},
     "progressive": {"game.network.kind": "progressive", "game.network.width": 4},
 }
-UNLABELLED_ONLY = {"packing"}
+UNLABELLED_ONLY = {"packing", "packs of known codes"}
 
 
 def recipe(settings: dict[str, Any], *, kind: str = "gan") -> Recipe:
@@ -421,7 +422,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"game.kind": "conditional", "game.packing": 2},
         "judges one example by its own class",
     ),
-    "packs and entropy": ({"game.packing": 2, "game.entropy": True}, "the latent of one example"),
+    "packs and paths": ({"game.packing": 2, "game.path_length": True}, "the latent of one"),
     "packs of an odd batch": ({"game.packing": 3}, "multiple of"),
     "packs of a batch that grows": (
         {"game.packing": 4, "training.batch": {"start": 64, "end": 128}},

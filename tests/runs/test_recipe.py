@@ -189,9 +189,7 @@ def test_numbers_out_of_range_are_refused(setting: str, message: str):
 
 
 def test_of_a_number_that_may_be_a_table_only_the_form_that_was_meant_is_spoken_of():
-    assert refusal("game.penalties.r1=much") == (
-        "game.penalties.r1: Input should be a valid number, unable to parse string as a number, not 'much'."
-    )
+    assert refusal("game.penalties.r1=much") == ("game.penalties.r1: Input should be a valid number, not 'much'.")
     assert (
         refusal("game.penalties.r1={weight=1.0}") == "game.penalties.r1.every: a value is needed, and none was given."
     )

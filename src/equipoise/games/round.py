@@ -55,9 +55,13 @@ class Round:
             self.real = self.critic(self.x)
         return self.real
 
+    def single(self, x: Tensor) -> Tensor:
+        """Examples one by one, also those that are in packs."""
+        return unpack(x, self.packing)
+
     def each(self, change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Examples, each changed on its own, also those that are in packs."""
-        return pack(change(unpack(x, self.packing)), self.packing)
+        return pack(change(self.single(x)), self.packing)
 
     def remember(self, buffer: Tensor, value: Tensor) -> None:
         """Note a new value of a buffer; it is written once, together with the player's update."""

@@ -16,7 +16,7 @@ from equipoise.networks.information import CodeReader, Statistics
 
 def sloped(penalty: objectives.Penalty) -> Term:
     """A penalty on the critic's slope, as a term; it takes slopes from the round where it can."""
-    if "slope" in inspect.signature(penalty, follow_wrapped=False).parameters:
+    if "slope" in inspect.signature(penalty).parameters:
         penalty_of = cast(objectives.GradientPenalty, penalty)
         return lambda round: penalty_of(round.logits, round.x, round.fake, slope=round.slope)
     return lambda round: penalty(round.logits, round.x, round.fake)
@@ -255,8 +255,8 @@ class Entropy(nn.Module):
         self.statistics = statistics
 
     def forward(self, round: Round) -> Tensor:
-        other = round.z.roll(1, dims=0)
-        return objectives.information(self.statistics(round.fake, round.z), self.statistics(round.fake, other))
+        x, other = round.single(round.fake), round.z.roll(1, dims=0)
+        return objectives.information(self.statistics(x, round.z), self.statistics(x, other))
 
 
 @final
@@ -275,9 +275,9 @@ class MutualInformation(nn.Module):
         self.reader, self.num_categories, self.num_continuous = reader, num_categories, num_continuous
 
     def forward(self, round: Round) -> Tensor:
-        scores, means = self.reader(round.fake)
+        scores, means = self.reader(round.single(round.fake))
         K, C = self.num_categories, self.num_continuous
-        total = torch.zeros(len(round.fake), device=round.fake.device)
+        total = torch.zeros(len(round.z), device=round.z.device)
         if K:
             total = total + objectives.categorical_code(scores, round.z[:, :K].argmax(1))
         if C:

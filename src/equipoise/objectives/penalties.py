@@ -13,7 +13,6 @@ Such critics are better left without a gradient penalty.
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import wraps
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -98,10 +97,11 @@ def by_difference(penalty: GradientPenalty) -> Penalty:
     >>> penalties = {"r1": (by_difference(r1), 0.5)}
     """
 
-    @wraps(penalty)
     def differenced(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         return penalty(critic, real, fake, slope=slope_by_difference)
 
+    differenced.__name__ = getattr(penalty, "__name__", "differenced")
+    differenced.__doc__ = penalty.__doc__
     return differenced
 
 

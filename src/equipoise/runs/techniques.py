@@ -482,10 +482,10 @@ class Techniques(Part):
                 f"game.packing = {self.packing} needs a critic that judges several examples at once, but a conditional "
                 "critic judges one example by its own class. Use game.kind = gan, or network.minibatch = deviation."
             )
-        if self.packing > 1 and (self.entropy or self.mutual_information or self.path_length):
+        if self.packing > 1 and self.path_length:
             yield (
-                f"game.packing = {self.packing} hands packs of examples on, but entropy, mutual_information and "
-                "path_length read the latent of one example. Leave one of them out."
+                f"game.packing = {self.packing} hands packs of examples on, but path_length follows the latent of one "
+                "example. Leave one of them out."
             )
         if len(shape) != 3:
             images = {"diffaugment": self.diffaugment, "ada": self.ada, "consistency": self.consistency}
