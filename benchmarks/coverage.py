@@ -45,6 +45,7 @@ from equipoise.runs.run import Run
 from equipoise.runs.sampling import samples, settle
 
 RESULTS = Path(__file__).parent / "results" / "coverage.json"
+PAGE = Path(__file__).parents[1] / "docs" / "stability.md"
 JUDGE = Path(__file__).parent / "results" / ".judge"
 
 
@@ -481,9 +482,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", help="only these, by name")
     parser.add_argument("--seconds", type=float, default=180, help="CPU seconds of each run, for effects")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/stability.md")
     options = parser.parse_args()
     if options.what == "show":
-        print("\n".join(show(saved())))
+        tables = "\n".join(show(saved()))
+        if options.write:
+            before, _, rest = PAGE.read_text("utf-8").partition("<!-- coverage -->")
+            PAGE.write_text(f"{before}<!-- coverage -->\n{tables}\n\n<!-- end -->{rest.partition('<!-- end -->')[2]}")
+        print(tables)
         return
     stacked = options.what in ("stacked-mnist", "effects")
     if stacked and options.data is None:
