@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 
 from equipoise.core.game import Clock, LatentGame, Move, Moves, Verdict
 from equipoise.core.schedule import Lazy, Scheduled, value_at, weight_and_interval
+from equipoise.games.augmentation import AdaptiveAugment, PseudoReal
 from equipoise.games.round import Round
 from equipoise.games.terms import sloped
 from equipoise.games.toolbox import Toolbox
@@ -108,13 +109,12 @@ class GAN(LatentGame):
         round = self.critic_round(self.critic(y, now), shown, y, z, fake, now)
         terms = self.critic_terms(round, y, now)
         num_examples = len(x) * self.tools.packing * now.micro_batches
-        adaptive = [*self.tools.augmentations, *([self.tools.pseudo] if self.tools.pseudo is not None else [])]
-        for part in adaptive:
+        for part in (*self.tools.augmentations, *([self.tools.pseudo] if self.tools.pseudo is not None else [])):
             round.notes += part.news(round.real_logits, num_examples)
         if self.tools.clusters is not None:
             round.notes += self.tools.clusters.news(x)
         watch = {"real": round.real_logits, "fake": round.forged.logits}
-        watch |= {name: p for name, p in self.named_buffers() if name.startswith("states.") and name.endswith(".p")}
+        watch |= {name: part.p for name, part in self.states.items() if isinstance(part, AdaptiveAugment | PseudoReal)}
         return Move("D", terms, watch=watch, remember=self.by_name(round.notes))
 
     def critic_round(
