@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from equipoise import check_game
 from equipoise.core.errors import RecipeError
 from equipoise.core.game import Clock, Move
-from equipoise.core.schedule import Schedule
+from equipoise.core.schedule import Lazy, Schedule
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.unrolling import UPDATES, unrolled
 
@@ -169,11 +169,11 @@ class Unrolled(Duel):
         self.previews: list[tuple[int, dict[str, Tensor]]] = []
 
     def future(self, now: Clock, x: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        def loss(parameters: Mapping[str, Tensor]) -> Tensor:
+        def terms(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
             own = {name.removeprefix("D."): value for name, value in parameters.items()}
-            return game_loss(self.D, x, fake, own)
+            return {"adversarial": game_loss(self.D, x, fake, own)}
 
-        future = now.preview("D", loss, steps=self.steps)
+        future = now.preview("D", terms, steps=self.steps)
         self.previews.append((now.step, {name: value.detach() for name, value in future.items()}))
         return {name.removeprefix("D."): value for name, value in future.items()}
 
@@ -190,6 +190,28 @@ class Unrolled(Duel):
 @pytest.mark.parametrize("after_d", [True, False], ids=["after D's move", "across D's move"])
 def test_a_game_may_look_ahead_and_resumes_exactly(after_d):
     check_game(lambda: Unrolled(after_d=after_d), points(), batch=4, steps=4)
+
+
+def test_a_preview_weighs_the_terms_as_the_trainer_does():
+    """sgd with rate 0.1 on 3 · θ₁ + 0.5 · 4 · θ₂ (every fourth step): θ moves by −0.3 and −0.2."""
+
+    class Weighed(Duel):
+        weights = {"D/first": 3.0, "D/second": Lazy(0.5, every=4)}
+
+        def step(self, data, now):
+            x = next(data)
+            weight = self.D.weight
+
+            def terms(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+                return {"first": parameters["D.weight"][0, 0], "second": parameters["D.weight"][0, 1]}
+
+            self.moved = now.preview("D", terms, steps=1)["D.weight"].detach() - weight.detach()
+            yield Move("D", first=weight[0, 0] + 0 * x.sum(), second=weight[0, 1])
+            yield Move("G", adversarial=self.D(self.G(x)))
+
+    trainer = seated(Weighed, player=Optimizer(rule="sgd", learning_rate=0.1))
+    trainer.advance()
+    assert trainer.game.moved[0].tolist() == pytest.approx([-0.3, -0.2])
 
 
 @pytest.mark.parametrize("normalised", [True, False])
@@ -213,7 +235,7 @@ def test_looking_ahead_changes_nothing(normalised):
             if self.looks:
                 own = dict(self.D.named_parameters())
                 future = now.preview(
-                    "D", lambda p: functional_call(self.D, {k[2:]: v for k, v in p.items()}, x), steps=3
+                    "D", lambda p: {"f": functional_call(self.D, {k[2:]: v for k, v in p.items()}, x)}, steps=3
                 )
                 assert {name.removeprefix("D.") for name in future} == set(own)
                 moved = [name for name in own if not torch.equal(own[name], future[f"D.{name}"])]
@@ -318,7 +340,7 @@ def test_a_part_that_is_built_while_rehearsing_can_look_ahead():
 
 def test_a_clock_without_a_trainer_says_so():
     with pytest.raises(ValueError, match=r"Clock\.preview\('D'\): this clock belongs to no trainer"):
-        Clock().preview("D", lambda p: torch.zeros(()))
+        Clock().preview("D", lambda p: {"f": torch.zeros(())})
 
 
 def test_what_cannot_be_unrolled_is_refused_before_training():
@@ -331,12 +353,12 @@ def test_what_cannot_be_unrolled_is_refused_before_training():
 def test_looking_at_a_stranger_or_past_the_parameters_is_refused():
     class Stranger(Duel):
         def step(self, data, now):
-            now.preview("DD", lambda p: self.D(next(data)))
+            now.preview("DD", lambda p: {"f": self.D(next(data))})
             yield from ()
 
     class Past(Duel):
         def step(self, data, now):
-            now.preview("D", lambda p: self.D(next(data)))
+            now.preview("D", lambda p: {"f": self.D(next(data))})
             yield from ()
 
     with pytest.raises(RecipeError, match=r"A preview of 'DD', who is not a player\. Did you mean 'D'"):

@@ -59,11 +59,11 @@ def together(turn: Move | tuple[Move, ...]) -> tuple[Move, ...]:
     return turn if isinstance(turn, tuple) else (turn,)
 
 
-LossOf = Callable[[Mapping[str, Tensor]], Tensor]
-"""A loss as a function of parameters by name: a scalar, or values whose mean counts."""
+TermsOf = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""A player's raw loss terms by name, as in its `Move`, as a function of its parameters by name."""
 
 
-def no_preview(now: "Clock", player: str, loss: LossOf, steps: int) -> dict[str, Tensor]:
+def no_preview(now: "Clock", player: str, terms: TermsOf, steps: int) -> dict[str, Tensor]:
     """What a clock that no trainer set can say about the future."""
     raise ValueError(
         f"Clock.preview({player!r}): this clock belongs to no trainer, so nobody knows the optimiser of {player}. "
@@ -85,7 +85,7 @@ class Clock:
     """Whether one forward pass of a generator may serve two moves (it keeps the graph alive between them)."""
     lazy: Mapping[str, int] = field(default_factory=dict)
     """Terms that are not computed at every step: name -> every how many steps."""
-    unroll: "Callable[[Clock, str, LossOf, int], dict[str, Tensor]]" = no_preview
+    unroll: "Callable[[Clock, str, TermsOf, int], dict[str, Tensor]]" = no_preview
     """How `preview` is answered."""
 
     def every(self, num_steps: int) -> bool:
@@ -101,12 +101,12 @@ class Clock:
         """The share of training that is done, in [0, 1]."""
         return self.step / self.total
 
-    def preview(self, player: str, loss: LossOf, *, steps: int = 5) -> dict[str, Tensor]:
+    def preview(self, player: str, terms: TermsOf, *, steps: int = 5) -> dict[str, Tensor]:
         """Unrolling: another player's parameters after k of its own optimiser steps, as a differentiable function.
 
         θ⁰ = θ, θⁱ⁺¹ = θⁱ − update(∇ℓ(θⁱ)), and θᵏ is returned: tensors by their name in the game, such as
-        "D.layers.0.weight". `loss` is ℓ: from such a mapping to a scalar (or values per example: their mean counts), by
-        `torch.func.functional_call`. A generator whose loss reads θᵏ instead of θ learns against the critic that will
+        "D.layers.0.weight". `terms` gives ℓ: from such a mapping to raw terms by name, by `torch.func.functional_call`;
+        they are weighted as in that player's moves. A generator whose loss reads θᵏ instead of θ learns against the critic that will
         answer it; the gradient flows through all k steps. The updates are those of the player's rule (adam, adamw,
         rmsprop, sgd) at its present moments and learning rate, without clipping and noise. Nothing is changed: no
         parameter, no moment, no buffer.
@@ -115,7 +115,7 @@ class Clock:
         Cost: k forward passes and k twice differentiable backward passes of the player; memory for k graphs.
         Source: Metz et al. 2017, Unrolled Generative Adversarial Networks.
         """
-        return self.unroll(self, player, loss, steps)
+        return self.unroll(self, player, terms, steps)
 
 
 class Game(nn.Module):

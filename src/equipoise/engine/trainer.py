@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.core.errors import CheckpointError, DivergedError, Interrupted, RecipeError, nearest
-from equipoise.core.game import Clock, Game, LossOf, Move, Moves, together
+from equipoise.core.game import Clock, Game, Move, Moves, TermsOf, together
 from equipoise.core.schedule import Schedule, ends, value_at, weight_and_interval
 from equipoise.core.seeding import seed_torch, stable_seed
 from equipoise.engine.averaging import Averaging
@@ -276,8 +276,7 @@ class Trainer:
     def backward(self, move: Move, *, keep_graph: bool = False) -> None:
         """Add the gradient of the weighted terms to the mover's parameters, and to nobody else's."""
         seat = self.seats[move.player]
-        losses = [self.weight(f"{move.player}/{name}") * term.float().mean() for name, term in move.terms.items()]
-        loss = torch.stack(losses).sum().div(self.plan.accumulate)
+        loss = self.loss(move.player, move.terms).div(self.plan.accumulate)
         loss.backward(inputs=list(seat.parameters.values()), retain_graph=keep_graph)
 
     def update(self, turn: Sequence[Sequence[Move]]) -> None:
@@ -332,6 +331,10 @@ class Trainer:
             return batch.to(self.device, memory_format=layout)
         return tuple(self.place(part) for part in batch)
 
+    def loss(self, player: str, terms: Mapping[str, Tensor]) -> Tensor:
+        """What a player minimises: the sum of the means of its terms, each by its weight."""
+        return torch.stack([self.weight(f"{player}/{name}") * t.float().mean() for name, t in terms.items()]).sum()
+
     def weight(self, term: str) -> float:
         """What a term counts now; a lazy one counts for all the steps between."""
         weight, interval = weight_and_interval(self.game.weights.get(term, 1.0))
@@ -363,7 +366,7 @@ class Trainer:
         for buffer, value in zip(self.game.buffers(), before, strict=True):
             buffer.copy_(value)
 
-    def unroll(self, clock: Clock, player: str, loss: LossOf, steps: int) -> dict[str, Tensor]:
+    def unroll(self, clock: Clock, player: str, terms: TermsOf, steps: int) -> dict[str, Tensor]:
         """The answer to `Clock.preview`; while rehearsing, when nobody has moved yet, with moments of 0."""
         if player not in self.game.players:
             hint = nearest(player, self.game.players)
@@ -376,7 +379,7 @@ class Trainer:
         before = {name: buffer.clone() for name, buffer in self.game.named_buffers()}
         try:
             return unrolled(
-                loss,
+                lambda now: self.loss(player, terms(now)),
                 parameters,
                 [state.get(p, {}) for p in parameters.values()],
                 settings=settings,

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from equipoise.core.errors import RecipeError
-from equipoise.core.game import LossOf
 from equipoise.engine.optimizers import EPSILON, SMOOTHING, Optimizer
 
 Moments = Mapping[str, Tensor]
@@ -16,7 +15,7 @@ Moments = Mapping[str, Tensor]
 
 
 def unrolled(
-    loss: LossOf,
+    loss: Callable[[Mapping[str, Tensor]], Tensor],
     parameters: Mapping[str, Tensor],
     moments: Sequence[Moments],
     *,

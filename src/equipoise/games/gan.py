@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn.functional import one_hot
 
 from equipoise.core.game import Clock, LatentGame, Move, Moves, Verdict
-from equipoise.core.schedule import Lazy, Scheduled, value_at, weight_and_interval
+from equipoise.core.schedule import Lazy, Scheduled, value_at
 from equipoise.games.augmentation import AdaptiveAugment, PseudoReal
 from equipoise.games.round import Round
 from equipoise.games.terms import sloped
@@ -180,24 +180,17 @@ class GAN(LatentGame):
     ) -> Callable[[Tensor], Verdict]:
         """D as it will be after a few moves against these fakes, as a function of G (Metz et al. 2017, Eq. 9).
 
-        It moves along all its terms, weighted as in its own moves; terms of the parameters alone stay where they are.
+        It moves along all its terms; those of the parameters alone read the present ones and have no gradient there.
         """
 
         def as_if(parameters: Mapping[str, Tensor]) -> Callable[[Tensor], Verdict]:
             own = {name.removeprefix("D."): p for name, p in parameters.items() if name.startswith("D.")}
             return lambda x: functional_call(self.D, own, (self.seen(x, now), *y))
 
-        def loss(parameters: Mapping[str, Tensor]) -> Tensor:
-            terms = self.critic_terms(self.critic_round(as_if(parameters), x, y, z, fake, now), y, now)
-            weighted = [self.weight(f"D/{name}", now) * term.float().mean() for name, term in terms.items()]
-            return torch.stack(weighted).sum()
+        def terms(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return self.critic_terms(self.critic_round(as_if(parameters), x, y, z, fake, now), y, now)
 
-        return as_if(now.preview("D", loss, steps=self.tools.unrolled))
-
-    def weight(self, term: str, now: Clock) -> float:
-        """What a term counts now, where the trainer cannot say it: in a look ahead."""
-        weight, interval = weight_and_interval(self.weights.get(term, 1.0))
-        return value_at(weight, now.progress) * interval
+        return as_if(now.preview("D", terms, steps=self.tools.unrolled))
 
     def critic_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """D's adversarial loss on logits [N] or, of several critics, [N, K]."""

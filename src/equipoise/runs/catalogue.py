@@ -69,7 +69,7 @@ Source: Mescheder et al. 2017, The Numerics of GANs; Gidel et al. 2019.""",
 
 θ_D⁰ = θ_D, θ_Dⁱ⁺¹ = θ_Dⁱ - update(∇L_D(θ_Dⁱ, G)); G minimises its loss before D(θ_Dᵏ), and its gradient flows through
 all k steps of D's optimiser (adam, adamw, rmsprop, sgd) from its present moments. A collapsed generator sees the critic
-that will have found it out. Games of your own ask by `now.preview("D", loss, steps=k)`.
+that will have found it out. Games of your own ask by `now.preview("D", terms, steps=k)`.
 
 Default: off (0); 5 to 10 steps.
 Cost: k forward passes and k twice differentiable backward passes of D in each move of G.
