@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.coverage import JUDGE
 from benchmarks.speed import commit
@@ -68,11 +69,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    commit()  # the code that runs is that of now, whatever is committed meanwhile
     digits = open_source(options.data, size=16, channels=1)
     parts = split(digits, len(digits) // 7, seed=0)
     judge = features.load(JUDGE) if (JUDGE / "extractor.json").exists() else features.fit_feature_net(parts.train)
-    cells = JUDGE.parent / ".losses.pt"
-    pictures = torch.load(cells, weights_only=True) if cells.exists() else {}
+    cells = JUDGE.parent / ".losses.safetensors"
+    pictures = load_file(cells) if cells.exists() else {}
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for loss in LOSSES:
         for name, settings in REGULARISERS.items():
@@ -108,7 +110,7 @@ def main() -> None:
             )
             pictures[f"{loss}/{name}"] = x[:8].clone()
             RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-            torch.save(pictures, cells)
+            save_file(pictures, cells)
             print(
                 {k: rows[-1][k] for k in ("loss", "regulariser", "refused_moves", "finite", "digits_found")}, flush=True
             )
