@@ -19,6 +19,7 @@ from equipoise.engine.trainer import Plan, Trainer
 from equipoise.games.gan import GAN
 from equipoise.games.jury import MultiAdversarial, RandomSubset
 from equipoise.games.round import Round
+from equipoise.games.terms import Orthogonality
 from equipoise.games.toolbox import Toolbox
 from equipoise.networks.ensemble import Clusters, Specialists
 from equipoise.networks.progressive import WHOLE
@@ -224,7 +225,7 @@ def test_ada_raises_p_on_an_overfitting_critic_and_lowers_it_again():
     def look(sign: float) -> float:
         for buffer, value in ada.news(torch.full((8,), sign), 8):
             buffer.copy_(value)
-        return float(ada.p)
+        return float(ada.dose.p)
 
     rising = [look(1.0) for _ in range(40)]
     assert rising[-1] == pytest.approx(0.8)
@@ -248,7 +249,7 @@ def test_ada_moves_as_fast_whatever_the_packs_and_micro_batches(packing, accumul
     torch.nn.init.constant_(trainer.game.D.head.logit.bias, 5.0)  # a critic that takes all for real
     trainer.fit(until=5)
     # r_t rises to 1 as 1 - (3/4)ⁿ; it is above the target from the third step on: two steps down, held at 0, three up
-    assert float(trainer.game.tools.augmentations[0].p) == pytest.approx(3 * 32 / 1000)
+    assert float(trainer.game.tools.augmentations[0].dose.p) == pytest.approx(3 * 32 / 1000)
 
 
 def test_pseudo_real_examples_are_fakes():
@@ -256,7 +257,7 @@ def test_pseudo_real_examples_are_fakes():
     from equipoise.games.augmentation import PseudoReal
 
     game = GAN(Echo(), Spy(2), z_dim=2, loss=non_saturating, tools=Toolbox(pseudo=PseudoReal()))
-    game.tools.pseudo.p.fill_(1.0)
+    game.tools.pseudo.dose.p.fill_(1.0)
     critic = next(iter(game.step(iter([points(0, 6)]), Clock(reuse=True))))
     assert critic.player == "D"
     assert torch.equal(game.D.seen[0], game.D.seen[1])  # all "real" examples were the fakes
@@ -561,11 +562,15 @@ def test_the_look_ahead_goes_along_the_penalties_too():
 def test_the_throttle_measures_the_critic_that_plays_not_the_one_of_the_look_ahead():
     settings = {"game.throttle": True, "game.unrolled": 3, "players.D.learning_rate": 0.05}
     trainer = trained({**settings, "training.batch": 8}, steps=0)
-    step = trainer.game.step(iter([digits().examples(torch.arange(8))]), replace(trainer.clock, reuse=True))
+    game, x = trainer.game, digits().examples(torch.arange(8))
     torch.manual_seed(0)
-    *_, generator = list(step)
-    assert "critic_accuracy" in generator.watch
-    assert 0 <= float(generator.watch["critic_accuracy"]) <= 1
+    *_, generator = list(game.step(iter([x]), replace(trainer.clock, reuse=True)))
+    torch.manual_seed(0)
+    fake = game.G(torch.randn(8, game.z_dim))
+    present = game.tools.throttle.measured(game.D(x).logits, game.D(fake).logits)
+    assert float(generator.watch["critic_accuracy"]) == float(present)
+    future = game.unrolled_critic(x, (), torch.zeros(0), fake, trainer.clock)
+    assert not torch.equal(future(x).logits, game.D(x).logits)
 
 
 def test_packs_are_moved_example_by_example():
@@ -594,6 +599,26 @@ def test_packs_are_moved_example_by_example():
 def test_a_value_that_makes_no_sense_is_refused(settings, message):
     with pytest.raises(RecipeError, match=message):
         recipe(settings)
+
+
+def test_a_growing_batch_is_refused_once_with_one_message():
+    with pytest.raises(RecipeError) as refused:
+        trained({"game.packing": 2, "training.batch": {"start": 31, "end": 64}})
+    assert str(refused.value).count("needs batches that are a multiple") == 1
+    assert "a micro-batch has 31 examples" in str(refused.value)
+
+
+def test_orthogonality_is_of_the_generator_s_filters_and_leaves_embeddings_alone():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.layer = nn.Embedding(3, 2), nn.Linear(2, 2, bias=False)
+
+    net = Table()
+    nn.init.constant_(net.table.weight, 5.0)
+    nn.init.constant_(net.layer.weight, 1.0)  # two equal filters of squared norm 2
+    assert Orthogonality(net)(None).item() == pytest.approx(2 * 2**2)  # type: ignore[arg-type]
+    assert set(built({"game.orthogonality": True}).terms) == {"G/orthogonality"}
 
 
 def test_true_takes_the_literature_s_number_and_a_schedule_the_main_strength():

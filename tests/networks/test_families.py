@@ -276,3 +276,14 @@ def test_every_parameter_takes_part(family: str):
     idle = [name for name, parameter in parameters if parameter.grad is None or not parameter.grad.any()]
     # Batch normalisation takes away what is the same for all positions and examples, so such gradients may be zero.
     assert all(name.endswith("bias") for name in idle), idle
+
+
+def test_the_activation_of_a_perceptron_s_generator_is_chosen():
+    leaky, dead = built(MLPGenerator, z_dim=2, shape=(2,)), built(MLPGenerator, z_dim=2, shape=(2,), activation="relu")
+    for G in (leaky, dead):
+        nn.init.zeros_(G.layers[-1].weight)
+        nn.init.constant_(G.layers[-1].bias, -1.0)
+        nn.init.ones_(G.out.weight)
+        nn.init.zeros_(G.out.bias)
+    assert leaky(torch.randn(3, 2)).unique().tolist() == pytest.approx([-0.2 * 256])
+    assert dead(torch.randn(3, 2)).unique().tolist() == [0.0]

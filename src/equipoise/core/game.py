@@ -106,10 +106,10 @@ class Clock:
 
         θ⁰ = θ, θⁱ⁺¹ = θⁱ − update(∇ℓ(θⁱ)), and θᵏ is returned: tensors by their name in the game, such as
         "D.layers.0.weight". `terms` gives ℓ: from such a mapping to raw terms by name, by `torch.func.functional_call`;
-        they are weighted as in that player's moves. A generator whose loss reads θᵏ instead of θ learns against the critic that will
-        answer it; the gradient flows through all k steps. The updates are those of the player's rule (adam, adamw,
-        rmsprop, sgd) at its present moments and learning rate, without clipping and noise. Nothing is changed: no
-        parameter, no moment, no buffer.
+        they are weighted as in that player's moves. A generator whose loss reads θᵏ instead of θ learns against the
+        critic that will answer it; the gradient flows through all k steps. The updates are those of the player's rule
+        (adam, adamw, rmsprop, sgd) at its present moments and learning rate, without clipping and noise. Nothing is
+        changed: no parameter, no moment, no buffer.
 
         Default: steps = 5 (5 and 10 in the paper); off unless a game asks for it.
         Cost: k forward passes and k twice differentiable backward passes of the player; memory for k graphs.

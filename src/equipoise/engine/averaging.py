@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Averaging:
-    """Exponential moving average (EMA) of the generator's weights, with a ramp: samples come from the average.
+    """Exponential moving average (EMA) of the weights of the networks that a game names, usually G: outputs use it.
 
     θ̄ ← β·θ̄ + (1 − β)·θ after every step, β = 0.5^(examples of the step / half-life). While fewer than `half_life` /
     `ramp` examples have been seen, the half-life is `ramp` times the examples seen, so that the start of training is

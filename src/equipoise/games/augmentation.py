@@ -45,6 +45,34 @@ class DiffAugment(Augmentation):
 
 
 @final
+class Dose(nn.Module):
+    """A probability p that follows the critic's overfitting: r_t = E sign D(x) above `target` raises it, or lowers it.
+
+    It could go from 0 to 1 in `span` real examples and stays within [0, limit]; r_t is averaged over the last 4 steps.
+    """
+
+    p: Tensor
+    sign: Tensor
+
+    def __init__(self, *, target: float, span: int, limit: float):
+        super().__init__()
+        if not 0 <= limit <= ADA_LIMIT:
+            raise ValueError(
+                f"limit = {limit}: expected 0 to {ADA_LIMIT}; above, the generator learns to augment (Karras et al. "
+                "2020, section 2.2)."
+            )
+        self.target, self.span, self.limit = target, span, limit
+        self.register_buffer("p", torch.tensor(0.0))
+        self.register_buffer("sign", torch.tensor(0.0))
+
+    def news(self, real_logits: Tensor, num_examples: int) -> list[tuple[Tensor, Tensor]]:
+        """Both buffers and their new values after a move of the critic on that many real examples."""
+        sign = torch.lerp(self.sign, real_logits.detach().float().sign().mean(), 0.25)
+        p = ada_step(self.p, sign, num_examples, target=self.target, span=self.span, limit=self.limit)
+        return [(self.sign, sign), (self.p, p)]
+
+
+@final
 class AdaptiveAugment(Augmentation):
     """Adaptive discriminator augmentation (ADA): flips, shifts, turns, scalings and colours, each with probability p.
 
@@ -56,9 +84,6 @@ class AdaptiveAugment(Augmentation):
     Source: Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, section 3 and App. B.
     """
 
-    p: Tensor
-    sign: Tensor
-
     def __init__(
         self,
         *,
@@ -68,28 +93,16 @@ class AdaptiveAugment(Augmentation):
         fixed: Scheduled | None = None,
     ):
         super().__init__()
-        if not 0 <= limit <= ADA_LIMIT:
-            raise ValueError(
-                f"ada limit = {limit}: expected 0 to {ADA_LIMIT}; above, the generator learns to augment (Karras et "
-                "al. 2020, section 2.2)."
-            )
-        self.target, self.span, self.limit, self.fixed = target, span, limit, fixed
-        self.register_buffer("p", torch.tensor(0.0))
-        self.register_buffer("sign", torch.tensor(0.0))
+        self.dose, self.fixed = Dose(target=target, span=span, limit=limit), fixed
 
     def forward(self, x: Tensor, progress: float) -> Tensor:
-        if self.fixed is None:
-            return ada(x, self.p)
-        return ada(x, torch.full_like(self.p, min(value_at(self.fixed, progress), self.limit)))
+        p = self.dose.p
+        if self.fixed is not None:
+            p = torch.full_like(p, min(value_at(self.fixed, progress), self.dose.limit))
+        return ada(x, p)
 
     def news(self, real_logits: Tensor, num_examples: int) -> list[tuple[Tensor, Tensor]]:
-        if self.fixed is not None:
-            return []
-        sign = torch.lerp(self.sign, real_logits.detach().float().sign().mean(), 0.25)
-        return [
-            (self.sign, sign),
-            (self.p, ada_step(self.p, sign, num_examples, target=self.target, span=self.span, limit=self.limit)),
-        ]
+        return [] if self.fixed is not None else self.dose.news(real_logits, num_examples)
 
 
 @final
@@ -124,22 +137,14 @@ class PseudoReal(nn.Module):
     Source: Jiang et al. 2021, Deceive D: Adaptive Pseudo Augmentation, section 3.
     """
 
-    p: Tensor
-    sign: Tensor
-
     def __init__(self, *, target: float = 0.6, span: int = 500_000, limit: float = ADA_LIMIT):
         super().__init__()
-        self.target, self.span, self.limit = target, span, limit
-        self.register_buffer("p", torch.tensor(0.0))
-        self.register_buffer("sign", torch.tensor(0.0))
+        self.dose = Dose(target=target, span=span, limit=limit)
 
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
         """Real examples, some of which are fakes."""
-        return pseudo(real, fake, self.p)
+        return pseudo(real, fake, self.dose.p)
 
     def news(self, real_logits: Tensor, num_examples: int) -> list[tuple[Tensor, Tensor]]:
-        sign = torch.lerp(self.sign, real_logits.detach().float().sign().mean(), 0.25)
-        return [
-            (self.sign, sign),
-            (self.p, ada_step(self.p, sign, num_examples, target=self.target, span=self.span, limit=self.limit)),
-        ]
+        """Buffers and their new values after a move of the critic on that many real examples."""
+        return self.dose.news(real_logits, num_examples)

@@ -114,7 +114,7 @@ class GAN(LatentGame):
         if self.tools.clusters is not None:
             round.notes += self.tools.clusters.news(x)
         watch = {"real": round.real_logits, "fake": round.forged.logits}
-        watch |= {name: part.p for name, part in self.states.items() if isinstance(part, AdaptiveAugment | PseudoReal)}
+        watch |= {n: part.dose.p for n, part in self.states.items() if isinstance(part, AdaptiveAugment | PseudoReal)}
         return Move("D", terms, watch=watch, remember=self.by_name(round.notes))
 
     def critic_round(

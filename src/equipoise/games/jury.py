@@ -6,7 +6,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from equipoise.core.schedule import Lazy, Scheduled
+from equipoise.core.schedule import Scheduled
 from equipoise.networks.ensemble import Pool
 from equipoise.objectives import Adversarial, soft_maximum
 
@@ -87,7 +87,7 @@ class PastCritics(nn.Module):
     Source: Ge et al. 2018, Fictitious GAN; Grnarova et al. 2018, An Online Learning Approach to GANs (Chekhov GAN).
     """
 
-    def __init__(self, critic: nn.Module, size: int = 3, *, every: int = 200, weight: Scheduled | Lazy = 1.0):
+    def __init__(self, critic: nn.Module, size: int = 3, *, every: int = 200, weight: Scheduled = 1.0):
         super().__init__()
         self.weight = weight
         self.pool, self.every = Pool(critic, size), every

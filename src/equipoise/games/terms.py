@@ -108,7 +108,7 @@ class AdversarialExamples(nn.Module):
     Default: weight 1, ε = 0.02 (of data in [-1, 1]).
     Cost: two more forward passes and one more backward pass of D.
     Source: the attack is Goodfellow et al. 2015, Explaining and Harnessing Adversarial Examples; as a third term of a
-    GAN's critic: Zhou & Krähenbühl 2018, Don't let your Discriminator be fooled.
+    GAN's critic: Zhou & Krähenbühl 2019, Don't let your Discriminator be fooled.
     """
 
     def __init__(self, size: float = 0.02):
@@ -127,9 +127,9 @@ class AdversarialExamples(nn.Module):
 class Orthogonality(nn.Module):
     """Orthogonal regularisation: the filters of a layer should differ.
 
-    ‖WᵀW ⊙ (1 - I)‖²_F over all weights of two or more dimensions; the diagonal is free, so that filters may have any
-    size. It is what lets BigGAN trade variety for quality by truncating latents.
-    Default: weight 1e-4, on both players.
+    ‖WᵀW ⊙ (1 - I)‖²_F over all weights of two or more dimensions but embeddings; the diagonal is free, so that filters
+    may have any size. It is what lets BigGAN trade variety for quality by truncating latents.
+    Default: weight 1e-4, on the generator.
     Cost: one small matrix product per layer.
     Source: Brock et al. 2019, Large Scale GAN Training, Eq. 3.
     """
@@ -141,7 +141,8 @@ class Orthogonality(nn.Module):
     def forward(self, round: Round) -> Tensor:
         layers = list(self.networks[0].modules())
         columns = {id(w) for layer in layers if isinstance(layer, nn.ConvTranspose2d) for w in layer.parameters()}
-        weights = [w for w in self.networks[0].parameters() if w.ndim >= 2 and w.requires_grad]
+        tables = {id(w) for layer in layers if isinstance(layer, nn.Embedding) for w in layer.parameters()}
+        weights = [w for w in self.networks[0].parameters() if w.ndim >= 2 and w.requires_grad and id(w) not in tables]
         filters = [w.transpose(0, 1) if id(w) in columns else w for w in weights]  # [filters, ...]
         return torch.stack([objectives.orthogonality(rows) for rows in filters]).sum()
 

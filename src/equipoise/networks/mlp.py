@@ -13,9 +13,15 @@ from equipoise.core.game import Verdict
 from equipoise.networks.layers import Conditioning, CriticHead, Normalisation, check_dropout, wrap_for
 from equipoise.networks.minibatch import Minibatch, minibatch_layer
 
+Activation = Literal["leaky-relu", "relu"]
+
 
 class MLPGenerator(nn.Module):
-    """Latents z [N, Z] (and labels [N]) to examples [N, *shape]; images end in tanh, vectors are unbounded."""
+    """Latents z [N, Z] (and labels [N]) to examples [N, *shape]; images end in tanh, vectors are unbounded.
+
+    With "relu" whole regions of latents can have one and the same output, which separates narrow modes sooner; with
+    "leaky-relu" no unit can die.
+    """
 
     def __init__(
         self,
@@ -26,9 +32,11 @@ class MLPGenerator(nn.Module):
         num_layers: int = 3,
         num_classes: int = 0,
         normalisation: Literal["none", "batch"] = "none",
+        activation: Activation = "leaky-relu",
     ):
         super().__init__()
         self.shape = tuple(shape)
+        self.slope = 0.2 if activation == "leaky-relu" else 0.0
         self.embedding = nn.Embedding(num_classes, z_dim) if num_classes else None
         widths = [z_dim * (2 if num_classes else 1), *[width] * num_layers]
         self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(widths)])
@@ -40,7 +48,7 @@ class MLPGenerator(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         h = z if self.embedding is None else torch.cat([z, self.embedding(labels)], dim=1)
         for layer, norm in zip(self.layers, self.norms):
-            h = leaky_relu(norm(layer(h)), 0.2)
+            h = leaky_relu(norm(layer(h)), self.slope)
         x = self.out(h).float().view(len(z), *self.shape)
         return torch.tanh(x) if len(self.shape) == 3 else x
 

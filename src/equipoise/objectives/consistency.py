@@ -59,7 +59,7 @@ def adversarial_examples(critic: Critic, fake: Float[Tensor, "n *shape"], step: 
 
     G(z) + step · sign ∇D(G(z)), as a constant in float32 (fast gradient sign method), not clipped to the range of the
     data. To be rejected by a term of D: see rejection.
-    Default: step 0.01 for data in [-1, 1].
+    Default: step 0.02 for data in [-1, 1].
     Cost: one forward and one backward pass of D.
     Source: Goodfellow et al. 2015 (the step); Zhou & Krähenbühl 2019 (robust critics).
     """

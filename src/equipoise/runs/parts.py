@@ -25,7 +25,7 @@ from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.initialisation import Initialisation, initialise
 from equipoise.networks.layers import Conditioning, GeneratorNormalisation, Normalisation
 from equipoise.networks.minibatch import Minibatch
-from equipoise.networks.mlp import MLPCritic, MLPGenerator
+from equipoise.networks.mlp import Activation, MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
 from equipoise.runs.techniques import Part, Techniques, Weight
@@ -152,6 +152,8 @@ class Mlp(NetworkSettings):
     width: int = Field(default=256, ge=1)
     num_layers: int = Field(default=3, ge=1, le=16)
     generator_normalisation: Literal["none", "batch"] = "none"
+    generator_activation: Activation = "leaky-relu"
+    """Between the generator's layers; "relu" separates narrow modes sooner."""
 
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
         return MLPGenerator(
@@ -161,6 +163,7 @@ class Mlp(NetworkSettings):
             num_layers=self.num_layers,
             num_classes=num_classes,
             normalisation=self.generator_normalisation,
+            activation=self.generator_activation,
         )
 
     def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:

@@ -161,7 +161,7 @@ class Orthogonality(Technique):
     """`games.terms.Orthogonality`."""
 
     weight: Weight = 1e-4
-    whose: Whose = "both"
+    whose: Whose = "G"
 
     def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
         return {f"{p}/orthogonality": (terms.Orthogonality(net), self.weight) for p, net in players(self.whose, G, D)}
@@ -347,7 +347,7 @@ class Past(Technique):
     main = "size"
     size: int = Field(default=3, ge=1)
     every: int = Field(default=200, ge=1)
-    weight: Weight = 1.0
+    weight: Size = 1.0
 
     def build(self, critic: nn.Module) -> PastCritics:
         return PastCritics(critic, self.size, every=self.every, weight=self.weight)
@@ -565,16 +565,16 @@ class Techniques(Part):
                 "game.critics.how = specialists finds clusters in whole batches, but training.accumulate = "
                 f"{training.accumulate} splits them. Use accumulate = 1."
             )
-        for size in sorted({training.batch_at(mark / 1000) // training.accumulate for mark in range(1001)}):
-            if size % self.packing:
-                yield (
-                    f"game.packing = {self.packing} needs batches that are a multiple of it, but each micro-batch has "
-                    f"{size} examples. Set training.batch to a multiple of {self.packing} times accumulate."
-                )
-            if (minibatch != "none" or batch_norm) and size // self.packing < 2:
-                what = f"minibatch = {minibatch}" if minibatch != "none" else "critic_normalisation = batch"
-                yield (
-                    f"game.network.{what} compares the examples of a batch, but each micro-batch "
-                    f"leaves the critic {size // self.packing} of them to see. Raise training.batch or lower "
-                    "training.accumulate."
-                )
+        sizes = sorted({training.batch_at(mark / 1000) // training.accumulate for mark in range(1001)})
+        uneven = [size for size in sizes if size % self.packing]
+        if uneven:
+            yield (
+                f"game.packing = {self.packing} needs batches that are a multiple of it, but a micro-batch has "
+                f"{uneven[0]} examples. Set training.batch to a multiple of {self.packing} times accumulate."
+            )
+        if (minibatch != "none" or batch_norm) and sizes[0] // self.packing < 2:
+            what = f"minibatch = {minibatch}" if minibatch != "none" else "critic_normalisation = batch"
+            yield (
+                f"game.network.{what} compares the examples of a batch, but a micro-batch leaves the critic "
+                f"{sizes[0] // self.packing} of them to see. Raise training.batch or lower training.accumulate."
+            )
