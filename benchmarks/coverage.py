@@ -85,6 +85,7 @@ def mixture_world(mixture: Mixture) -> World:
     base = {
         "game.network.kind": "mlp",
         "game.network.width": 64,
+        "game.network.generator_activation": "relu",
         "game.z_dim": 2,
         "data.kind": "mixture",
         "data.layout": mixture.name,
@@ -169,7 +170,7 @@ def play(world: World, method: Method, *, critic: str, seed: int, seconds: float
         "cpu_seconds": round(spent, 1),
         "critic_parameters": sum(p.numel() for p in trainer.game.D.parameters()),
         "generator_parameters": sum(p.numel() for p in trainer.game.G.parameters()),
-        "settings": {k: v for k, v in method.settings.items()},
+        "settings": {k: v for k, v in settings.items() if k != "data.path"},
         "machine": processor_name(),
         "commit": commit(),
     }
@@ -251,8 +252,16 @@ RING = [
 ]
 
 GRID = [
-    Method("NS", {**rates(1e-3)}, 40_000),
-    Method("RpGAN + R1 + R2", {**rates(1e-3), **RELATIVISTIC, **slopes(0.01)}, 120_000),
+    Method("RpGAN + R1 + R2 (the recipe)", {**rates(1e-3), **RELATIVISTIC, **slopes(0.05)}, 100_000),
+    Method("NS", {**rates(1e-3), "game.loss": "non-saturating"}, 40_000),
+    Method("NS + packing 2", {**rates(1e-3), "game.loss": "non-saturating", "game.packing": 2}, 40_000),
+    Method("NS + R1 + R2", {**rates(1e-3), "game.loss": "non-saturating", **slopes(0.05)}, 40_000),
+    Method("RpGAN + R1 + R2", {**rates(1e-3), **RELATIVISTIC, **slopes(0.05)}, 40_000),
+    Method(
+        "RpGAN + R1 + R2, leaky ReLU",
+        {**rates(1e-3), **RELATIVISTIC, **slopes(0.05), "game.network.generator_activation": "leaky-relu"},
+        40_000,
+    ),
 ]
 
 DCGAN = {

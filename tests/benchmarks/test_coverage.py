@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import coverage
 from benchmarks.coverage import EFFECTS, GRID, RING, STACKED, Method, from_uniform, mixture_world, play, show
-from equipoise.data.toy import ring
+from equipoise.data.toy import grid, ring
 
 REQUIRED = {
     "world",
@@ -70,6 +70,17 @@ def test_every_method_of_the_benchmark_is_a_valid_recipe(method):
 
     kind = "mlp" if method in (*RING, *GRID) else "dcgan"
     with_settings(Recipe(), {"game.network.kind": kind, **method.settings})
+
+
+def test_the_grid_s_first_method_is_the_shipped_recipe():
+    from equipoise.recipes import grid as shipped
+    from equipoise.runs.recipe import Recipe, with_settings
+
+    best = with_settings(Recipe(), {**mixture_world(grid()).base, **GRID[0].settings, "training.steps": GRID[0].steps})
+    assert best.game == shipped().game
+    assert best.players == shipped().players
+    for name in ("steps", "batch", "ema_half_life", "precision"):
+        assert getattr(best.training, name) == getattr(shipped().training, name)
 
 
 def test_names_are_used_once():
