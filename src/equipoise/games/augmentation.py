@@ -84,6 +84,8 @@ class AdaptiveAugment(Augmentation):
     Source: Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, section 3 and App. B.
     """
 
+    watched = "ada_p"
+
     def __init__(
         self,
         *,
@@ -136,6 +138,8 @@ class PseudoReal(nn.Module):
     Cost: nothing to speak of.
     Source: Jiang et al. 2021, Deceive D: Adaptive Pseudo Augmentation, section 3.
     """
+
+    watched = "apa_p"
 
     def __init__(self, *, target: float = 0.6, span: int = 500_000, limit: float = ADA_LIMIT):
         super().__init__()

@@ -114,7 +114,8 @@ class GAN(LatentGame):
         if self.tools.clusters is not None:
             round.notes += self.tools.clusters.news(x)
         watch = {"real": round.real_logits, "fake": round.forged.logits}
-        watch |= {n: part.dose.p for n, part in self.states.items() if isinstance(part, AdaptiveAugment | PseudoReal)}
+        dosed = [part for part in self.states.values() if isinstance(part, AdaptiveAugment | PseudoReal)]
+        watch |= {part.watched: part.dose.p for part in dosed}
         return Move("D", terms, watch=watch, remember=self.by_name(round.notes))
 
     def critic_round(
