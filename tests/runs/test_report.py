@@ -195,7 +195,7 @@ def test_windows_without_a_single_finite_value_make_no_trouble(tmp_path: Path):
 def test_what_was_measured_now_and_then_is_a_curve_too(tmp_path: Path):
     moments = {"mean": 1.5, "std": 0.1, "count": 10}
     for step in range(1, 200):
-        signals = {"watch/held_out": moments if step % 20 == 0 else None, "watch/real": moments}
+        signals = {"probe/logits/held_out": moments if step % 20 == 0 else None, "watch/real": moments}
         Journal(tmp_path / "signals.jsonl").append({"step": step, "signals": signals})
     curves = page_of(tmp_path)[1].count("stroke: var(--series-2); stroke-width: 1.5")
     assert curves >= 1

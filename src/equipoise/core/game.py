@@ -150,6 +150,10 @@ class Game(nn.Module):
     def judge(self, batch: Any) -> Tensor:
         """The critic's logits on one batch of real data; draws no randomness and changes no buffer in eval mode."""
 
+    def shown(self, batch: Any, now: Clock) -> Any:
+        """A batch as the critic sees it; a game that augments its data answers the augmented batch."""
+        return batch
+
 
 class LatentGame(Game):
     """A game whose generator makes examples from latents alone, or from latents and classes."""

@@ -19,6 +19,7 @@ from equipoise.engine.interruption import Interruption
 from equipoise.engine.lookahead import Lookahead, SlowWeights
 from equipoise.engine.optimizers import Optimizer, load_state_tensors, state_tensors
 from equipoise.engine.precision import Precision, PrecisionWish, choose_precision, format_named, has_native_bf16
+from equipoise.engine.tracing import watching
 from equipoise.engine.unrolling import unrolled
 
 Record = dict[str, Tensor | float]
@@ -49,6 +50,10 @@ class Plan:
     """Whether, and how often, all players go back part of the way."""
     measure_every: int = 50
     """How often the relative size of each update is measured, in steps."""
+    shares_every: int = 512
+    """How often each term's share of its player's gradient is measured, in steps: one more backward pass a term.
+
+    A power of two, so that lazy terms are due there."""
     save_every: int = 500
     keep: int = 3
     patience: int = 5
@@ -57,7 +62,7 @@ class Plan:
     """Rollbacks before giving up."""
 
     def __post_init__(self):
-        for name in ("steps", "accumulate", "measure_every", "save_every", "keep", "patience"):
+        for name in ("steps", "accumulate", "measure_every", "shares_every", "save_every", "keep", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: expected a whole number of at least 1.")
         if self.threads is not None and self.threads < 1:
@@ -101,7 +106,11 @@ class Observer(Protocol):
 
 
 class NonFinite(Exception):
-    """A loss or gradient that must not be applied."""
+    """A loss or gradient of a player that must not be applied."""
+
+    def __init__(self, message: str, *, player: str):
+        super().__init__(message)
+        self.player = player
 
 
 @dataclass
@@ -213,7 +222,9 @@ class Trainer:
         except NonFinite as bad:
             self.reset_buffers(before)
             self.bad_in_a_row += 1
-            self.tell("bad_step", f"{bad} The move was not applied.")
+            where = self.origin(start) if self.bad_in_a_row == 1 else ""
+            self.record[f"refused/{bad.player}"] = 1.0
+            self.tell("bad_step", f"{bad} The move was not applied.{where}")
         else:
             self.bad_in_a_row = 0
             if self.slow:
@@ -276,8 +287,22 @@ class Trainer:
     def backward(self, move: Move, *, keep_graph: bool = False) -> None:
         """Add the gradient of the weighted terms to the mover's parameters, and to nobody else's."""
         seat = self.seats[move.player]
+        if len(move.terms) > 1 and self.clock.every(self.plan.shares_every):
+            self.record |= self.shares(move, seat)
         loss = self.loss(move.player, move.terms).div(self.plan.accumulate)
         loss.backward(inputs=list(seat.parameters.values()), retain_graph=keep_graph)
+
+    def shares(self, move: Move, seat: Seat) -> dict[str, Tensor]:
+        """Each term's share in the sum of the norms of a player's gradients."""
+        weights = list(seat.parameters.values())
+        norms = {}
+        for name in move.terms:
+            loss = self.loss(move.player, {name: move.terms[name]})
+            slopes = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+            interval = weight_and_interval(self.game.weights.get(f"{move.player}/{name}", 1.0))[1]
+            norms[name] = total_norm([slope for slope in slopes if slope is not None]) / interval
+        total = torch.stack(list(norms.values())).sum().clamp_min(1e-30)
+        return {f"share/{move.player}/{name}": norm / total for name, norm in norms.items()}
 
     def update(self, turn: Sequence[Sequence[Move]]) -> None:
         """Apply the moves of one turn to their players, unless anything about any of them is not finite."""
@@ -354,12 +379,25 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm(self.seats[player].gradients())
         sums = torch.stack([norm.float(), *[term.float().sum() for term in terms.values()]])
         if not torch.isfinite(sums).all():
+            names = [f"the loss {name}" for name, term in terms.items() if not torch.isfinite(term).all()]
+            if not names:
+                slopes = {name: p.grad for name, p in self.seats[player].parameters.items() if p.grad is not None}
+                names = [f"the gradient of {n}" for n, slope in slopes.items() if not torch.isfinite(slope).all()][-1:]
             for seat in self.seats.values():
                 seat.optimizer.zero_grad(set_to_none=True)
-            names = [name for name, term in terms.items() if not torch.isfinite(term).all()]
-            origin = f"the loss {' and '.join(names)}" if names else "the gradient"
-            raise NonFinite(f"Step {self.clock.step}, move of {player}: {origin} is not finite.")
+            origin = " and ".join(names) or "the gradient's norm"
+            raise NonFinite(f"Step {self.clock.step}, move of {player}: {origin} is not finite.", player=player)
         return terms, norm
+
+    def origin(self, start: int) -> str:
+        """Where the first value that is not finite appears when the step is played again for nothing, in words."""
+        with watching(self.game) as found, self.rehearsal(replace(self.clock, examples=start)) as step:
+            seed_torch(stable_seed(self.plan.seed, "step", self.clock.step, self.rollbacks), self.device)
+            while not found:
+                with self.autocast():
+                    if not next(step, ()):
+                        break
+        return f" It first appeared in {found[0]}." if found else ""
 
     def reset_buffers(self, before: Sequence[Tensor]) -> None:
         """All buffers of the game as they were."""

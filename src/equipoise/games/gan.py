@@ -262,6 +262,12 @@ class GAN(LatentGame):
         x, *y = batch if isinstance(batch, tuple | list) else (batch,)
         return {"fake": self.G(self.coded(torch.randn(len(x), self.z_dim, device=x.device)), *y)}
 
+    def shown(self, batch: Any, now: Clock) -> Any:
+        x, *y = batch if isinstance(batch, tuple | list) else (batch,)
+        for augmentation in self.tools.augmentations:
+            x = augmentation(x, now.progress)
+        return (x, *y) if y else x
+
     def judge(self, batch: Any) -> Tensor:
         """Logits [N], the mean of several critics; with packing, of packs of each example and its successors."""
         x, *y = batch if isinstance(batch, tuple | list) else (batch,)

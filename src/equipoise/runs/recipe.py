@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, TypeAdap
 from equipoise.core.errors import RecipeError, nearest
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
+from equipoise.monitor.spaces import SpaceName
 from equipoise.runs.parts import DATA_KINDS, GAME_KINDS, DataSettings, Digits, GameSettings, Gan, Part
 
 
@@ -30,6 +31,10 @@ class Watching(Part):
     num_samples: int = Field(default=64, ge=4, le=1024)
     """Examples in a sample grid."""
     tensorboard: bool = True
+    probes_every: int | Literal["auto", "off"] = "auto"
+    """How often the game is probed for the doctor, in steps; "auto" spends 2 % of the time on it."""
+    space: SpaceName = "random"
+    """Where images are compared: "pixels", or "random" for a network with random weights."""
 
 
 class Judging(Part):

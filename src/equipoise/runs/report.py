@@ -364,6 +364,37 @@ class _Chart:
 
 
 _MARKED = ("bad_step", "rollback", "fallback")
+_OTHERS: dict[str, str] = {"watch": "Also watched", "share": "Shares of the gradient", "refused": "Refused moves"}
+_PROBED = (
+    (
+        "Who is told from whom",
+        "Pairs that the critic puts in this order. Real above made: at 1 it has won. Training above held-out examples: "
+        "0.5 is healthy, above 0.58 it learns by heart.",
+        {"auc/held_out": "real above made", "overfit": "train above held-out"},
+    ),
+    (
+        "Variety",
+        "Distances between made examples, relative to those between real ones: 1 is that of the data.",
+        {"diversity": "any two", "nearest": "nearest neighbours", "labels/diversity": "of one class"},
+    ),
+    (
+        "Distance to the data",
+        "Energy distance to held-out examples; real training examples have the floor.",
+        {"energy": "made", "energy/real": "real", "energy/shown": "made, to augmented"},
+    ),
+    (
+        "Coverage and copies",
+        "Held-out examples with a made one nearby, as many as with a real one at best; and made examples that are "
+        "nearer to a training example than to a held-out one: 0.5 is healthy, near 1 they are copies.",
+        {"coverage": "made", "coverage/real": "real", "copies": "nearer to training"},
+    ),
+    (
+        "Motion",
+        "How far examples of the same latents move between two looks, in distances of two reals; and whether they go "
+        "on (1) or back (-1).",
+        {"movement": "movement", "turning": "direction"},
+    ),
+)
 
 
 def _curves(run: _Run) -> list[_Chart]:
@@ -379,17 +410,18 @@ def _curves(run: _Run) -> list[_Chart]:
         return _Line(label, steps, _array([moment.get("mean") for moment in moments]), colour, spreads)
 
     charts = []
-    players = list(dict.fromkeys(name.split("/")[1] for name in names if name.count("/") and name[:5] != "watch"))
+    moving = ("loss", "gradient", "update", "learning_rate", "share")
+    players = list(dict.fromkeys(name.split("/")[1] for name in names if name.split("/")[0] in moving and "/" in name))
     for player in players:
         terms = [name for name in names if name.startswith(f"loss/{player}/") or name == f"loss/{player}"]
         if terms:
             lines = [line(name, name.split("/")[-1], index) for index, name in enumerate(terms)]
             caption = "Raw values of the loss terms, before their weights."
             charts.append(_chart(f"Loss of {player}", caption, lines, marks=marks))
-    watched = [name for name in ("watch/real", "watch/fake", "watch/heldout", "watch/held_out") if name in names]
+    words = {"watch/real": "real", "watch/fake": "made", "probe/logits/held_out": "held-out real"}
+    watched = [name for name in words if name in names]
     if watched:
-        words = {"real": "real", "fake": "made", "heldout": "held-out real", "held_out": "held-out real"}
-        lines = [line(name, words[name[6:]], index, spread=True) for index, name in enumerate(watched)]
+        lines = [line(name, words[name], index, spread=True) for index, name in enumerate(watched)]
         caption = (
             "The critic's logits, mean and standard deviation; higher means “real”. Bands that overlap: the game is "
             "open. Bands far apart: the critic has won, and the generator learns little."
@@ -412,12 +444,17 @@ def _curves(run: _Run) -> list[_Chart]:
         ]
         if lines and (kind != "learning_rate" or any(np.nanstd(entry.values) > 0 for entry in lines)):
             charts.append(_chart(title, caption, lines, marks=marks, exact=kind == "learning_rate"))
-    kinds = [kind for kind in dict.fromkeys(name.split("/")[0] for name in names) if kind not in ("loss", *captions)]
+    for title, caption, probes in _PROBED:
+        lines = [line(f"probe/{n}", label, i) for i, (n, label) in enumerate(probes.items()) if f"probe/{n}" in names]
+        if lines:
+            charts.append(_chart(title, caption, lines, marks=marks))
+    drawn = ("loss", "probe", *captions)
+    kinds = [kind for kind in dict.fromkeys(name.split("/")[0] for name in names) if kind not in drawn]
     for kind in kinds:
         others = [name for name in names if name.split("/")[0] == kind and name not in watched]
         for start in range(0, len(others), 6):
             lines = [line(name, name.split("/", 1)[-1], i) for i, name in enumerate(others[start : start + 6])]
-            title = "Also watched" if kind == "watch" else kind.replace("_", " ").capitalize()
+            title = _OTHERS[kind] if kind in _OTHERS else kind.replace("_", " ").capitalize()
             charts.append(_chart(title, "", lines, marks=marks))
     speeds = _array([entry.get("images_per_second") for entry in run.signals])
     if np.isfinite(speeds).any():

@@ -17,13 +17,11 @@ from equipoise.monitor.grids import grid, scatter
 from equipoise.monitor.record import Record
 from equipoise.runs.board import Board
 from equipoise.runs.journal import Journal
+from equipoise.runs.lookout import Lookout
 from equipoise.runs.provenance import Label, write_png
 from equipoise.runs.recipe import Watching
 from equipoise.runs.sampling import samples, settled
 from equipoise.runs.view import View
-
-NUM_HELD_OUT = 256
-"""Held-out examples that the critic is asked about while training."""
 
 
 class Watcher:
@@ -58,6 +56,7 @@ class Watcher:
         if self.settings.tensorboard:
             self.board = Board(self.folder / "tensorboard", purge_step=step + 1 if step else None)
         self.mark = (time.monotonic(), trainer.clock.examples)
+        self.lookout = Lookout(self.settings, trainer, train=self.train, held_out=self.held_out, seed=self.seed)
         if step == 0:
             self.picture(0)
 
@@ -78,10 +77,13 @@ class Watcher:
             real, fake = torch.as_tensor(record["watch/real"]), torch.as_tensor(record["watch/fake"])
             self.record.add("watch/accuracy", right_order(real, fake))
         last = clock.step == clock.total
+        looking = self.lookout.due(clock)
+        if looking:
+            for name, value in self.lookout.look(clock).items():
+                self.record.add(f"probe/{name}", value)
         if clock.every(self.settings.samples_every) or last:
-            self.ask_held_out()
             self.picture(clock.step)
-        if clock.every(self.settings.signals_every) or last:
+        if clock.every(self.settings.signals_every) or last or looking:
             self.report_window(clock)
 
     def on_event(self, clock: Clock, kind: str, message: str) -> None:
@@ -106,14 +108,6 @@ class Watcher:
         self.view.update(line)
         if self.board:
             self.board.scalars(clock.step, signals)
-
-    @torch.no_grad()
-    def ask_held_out(self) -> None:
-        """The critic's logits on reals that it never learned from: like those on train data while it is healthy."""
-        game = self.trainer.game
-        game.eval()
-        self.record.add("watch/held_out", game.judge(self.trainer.place(self.some_held_out(NUM_HELD_OUT))))
-        game.train()
 
     def some_held_out(self, num: int) -> Tensor | tuple[Tensor, Tensor]:
         """The first held-out examples, as the game's data is: with or without labels."""

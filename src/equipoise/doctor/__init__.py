@@ -1,0 +1,1 @@
+"""The doctor: what the signals of a training mean."""

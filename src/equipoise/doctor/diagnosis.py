@@ -1,0 +1,100 @@
+"""From signals to findings: every fault is asked at every look, and the first that persists is the diagnosis."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.faults import FAULTS
+from equipoise.doctor.finding import Evidence, Finding
+from equipoise.doctor.history import History
+
+
+@dataclass
+class Course:
+    """How one fault went: since when its symptom is there without a break."""
+
+    in_a_row: int = 0
+    began: int = 0
+    evidence: Sequence[Evidence] = ()
+    confirmed: tuple[int, int, Sequence[Evidence]] | None = None
+    """Since when, until when, and the newest evidence of the first time that it persisted, and of every later one."""
+
+
+@dataclass
+class Diagnosis:
+    """Takes looks one by one; the same for a training under way and for an old run."""
+
+    faults: Sequence[Fault] = FAULTS
+    history: History = field(default_factory=History)
+
+    def __post_init__(self):
+        self.courses = {fault.name: Course() for fault in self.faults}
+
+    def look(self, line: Mapping[str, Any]) -> None:
+        """Take in a line of `signals.jsonl`, and ask every fault about it."""
+        before = len(self.history.steps)
+        self.history.add_line(line)
+        if len(self.history.steps) > before:
+            self.ask()
+
+    def observe(self, step: int, numbers: Mapping[str, float | None]) -> None:
+        """Take in numbers by name, and ask every fault about them."""
+        self.history.add(step, numbers)
+        self.ask()
+
+    def ask(self) -> None:
+        """Count in how many looks in a row each symptom was there."""
+        for fault in self.faults:
+            if not (self.history.knows(*fault.needs) and all(self.history.fresh(name) for name in fault.needs[:1])):
+                continue
+            course, evidence = self.courses[fault.name], fault.symptom(self.history)
+            if not evidence:
+                course.in_a_row = 0
+                continue
+            if course.in_a_row == 0:
+                course.began = self.history.step
+            course.in_a_row += 1
+            course.evidence = evidence
+            if course.in_a_row >= fault.looks:
+                since = course.confirmed[0] if course.confirmed else course.began
+                course.confirmed = (since, self.history.step, evidence)
+
+    def findings(self, settings: Settings | None = None) -> list[Finding]:
+        """What was found, the first persistent cause first: by the step at which it began, then by the order of faults.
+
+        `settings` is the recipe, for remedies that change what is there.
+        """
+        found = []
+        for order, fault in enumerate(self.faults):
+            course = self.courses[fault.name]
+            if course.confirmed is None:
+                continue
+            since, until, evidence = course.confirmed
+            finding = Finding(
+                fault.name,
+                fault.title,
+                fault.severity,
+                since,
+                until,
+                tuple(evidence),
+                fault.explanation,
+                tuple(fault.remedies(settings or {})),
+                active=course.in_a_row >= fault.looks,
+                curves={item.signal: self.history.curve(item.signal) for item in evidence},
+            )
+            found.append((since, order, finding))
+        return [finding for *_, finding in sorted(found, key=lambda item: item[:2])]
+
+    def silent(self) -> dict[str, str]:
+        """The faults about which nothing can be said, and which signals they would need."""
+        gone = {f.name: [n for n in f.needs if not self.history.knows(n)] for f in self.faults}
+        return {name: ", ".join(signals) for name, signals in gone.items() if signals}
+
+
+def diagnosed(lines: Iterable[Mapping[str, Any]], *, faults: Sequence[Fault] = FAULTS) -> Diagnosis:
+    """The diagnosis of all lines of a `signals.jsonl`."""
+    diagnosis = Diagnosis(faults)
+    for line in lines:
+        diagnosis.look(line)
+    return diagnosis

@@ -1,0 +1,39 @@
+"""What a fault is to the doctor: a symptom that has to persist, and remedies in order."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from equipoise.doctor.finding import Evidence, Remedy, Severity
+from equipoise.doctor.history import History
+
+Settings = Mapping[str, Any]
+"""A recipe as dotted keys and plain values; empty where there is no recipe."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One file of `faults/`: its docstring is the page about it."""
+
+    name: str
+    title: str
+    severity: Severity
+    needs: tuple[str, ...]
+    """Signals without which nothing can be said."""
+    symptom: Callable[[History], Sequence[Evidence]]
+    """What is wrong at the newest look; nothing if all is well. Only ratios, ranks and shares, no loss values."""
+    explanation: str
+    looks: int = 3
+    """So many looks in a row must show the symptom."""
+    remedies: Callable[[Settings], Sequence[Remedy]] = lambda settings: ()
+    page: str = ""
+    """The docstring of its file."""
+
+
+def scaled_rate(settings: Settings, player: str, factor: float) -> dict[str, Any]:
+    """The learning rate of a player, times a factor: a number or a schedule. 2e-4 where the recipe names none."""
+    key = f"players.{player}.learning_rate"
+    rate = settings.get(key, 2e-4)
+    if isinstance(rate, Mapping):
+        return {key: {**rate, **{end: rate[end] * factor for end in ("start", "end") if end in rate}}}
+    return {key: rate * factor}

@@ -1,0 +1,50 @@
+"""Artefacts: saturated pixels or a checkerboard.
+
+**What it sees.** Far more pixels at the end of the range than in real images, or several times their energy in the
+pattern that alternates from pixel to pixel.
+
+**Why it matters.** Saturated outputs have no gradient; checkerboards are the mark of transposed convolutions.
+
+**False positives.** Images whose real counterparts are black and white: compared with those.
+"""
+
+from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+from equipoise.doctor.warm_up import warm
+
+SATURATED, PATTERN = 0.3, 3.0
+
+
+def symptom(history: History) -> list[Evidence]:
+    """Too many saturated pixels, or too much alternation."""
+    if not warm(history, "saturation/fake"):
+        return []
+    fake, real = history.median("saturation/fake", 5), history.median("saturation/real", 5)
+    if fake > real + SATURATED:
+        return [Evidence("saturation/fake", fake, f"near that of real images, {real:.2f}")]
+    fake, real = history.median("checkerboard/fake", 5), history.median("checkerboard/real", 5)
+    if fake > PATTERN * max(real, 0.002):
+        return [Evidence("checkerboard/fake", fake, f"near that of real images, {real:.3g}")]
+    return []
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """A slower generator; networks that enlarge by repetition."""
+    return [
+        Remedy(scaled_rate(settings, "G", 0.25), "A slower generator."),
+        Remedy({"game.network.kind": "resnet"}, "Blocks that repeat pixels and then convolve.", restarts=True),
+    ]
+
+
+FAULT = Fault(
+    name="artefacts",
+    title="Artefacts",
+    severity="warning",
+    needs=("saturation/fake", "saturation/real"),
+    symptom=symptom,
+    explanation="The fakes have saturated pixels or a checkerboard that real images do not have.",
+    looks=4,
+    remedies=remedies,
+    page=__doc__ or "",
+)

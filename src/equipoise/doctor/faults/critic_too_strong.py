@@ -1,0 +1,57 @@
+"""Critic too strong: it separates reals and fakes perfectly, and the generator learns nothing from it.
+
+**What it sees.** On held-out reals the critic puts 97 % of pairs in the right order, look after look, while the fakes
+stay far away from the data.
+
+**Why it matters.** With a saturating loss the generator's gradient vanishes; with any loss its direction means
+little.
+
+**False positives.** High accuracy alone is no fault: big critics win often while the generator improves. The distance
+to the data has to stay.
+"""
+
+from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+from equipoise.doctor.warm_up import warm
+
+AUC, FAR, IMPROVING = 0.97, 0.22, 0.9
+
+
+def symptom(history: History) -> list[Evidence]:
+    """A perfect critic before fakes that stay far away."""
+    auc, energy = history.median("auc/held_out", 6), history.median("energy", 6)
+    if not (warm(history, "energy") and auc > AUC and energy > FAR):
+        return []
+    before = history.recent("energy", 18)[:-6]
+    if before and energy < IMPROVING * sorted(before)[len(before) // 2]:
+        return []
+    return [Evidence("auc/held_out", auc, f"below {AUC}"), Evidence("energy", energy, f"below {FAR}, or falling")]
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """A loss that does not saturate, a flatter critic, a slower one."""
+    loss = [Remedy({"game.loss": "non-saturating"}, "This loss has a gradient where the critic wins.")]
+    steps = [Remedy({"game.critic_steps": 1}, "The critic moves as often as the generator.")]
+    weight = 10 * settings["game.penalties.r1"] if isinstance(settings.get("game.penalties.r1"), float) else 0.5
+    return [
+        *(loss if settings.get("game.loss") in ("minimax", "f-total-variation") else []),
+        *(steps if settings.get("game.critic_steps", 1) > 1 else []),
+        Remedy({"game.penalties.r1": weight}, "R1 keeps the critic flat at the data."),
+        Remedy(scaled_rate(settings, "D", 0.25), "A critic of a quarter of the learning rate."),
+        Remedy({"game.instance_noise": True}, "Noise makes the two distributions overlap."),
+        Remedy({"game.network.critic_normalisation": "spectral"}, "Spectral norm bounds the critic.", restarts=True),
+    ]
+
+
+FAULT = Fault(
+    name="critic-too-strong",
+    title="Critic too strong",
+    severity="warning",
+    needs=("auc/held_out", "energy"),
+    symptom=symptom,
+    explanation="The critic separates reals and fakes perfectly, and the fakes do not come nearer.",
+    looks=6,
+    remedies=remedies,
+    page=__doc__ or "",
+)

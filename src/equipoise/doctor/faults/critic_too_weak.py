@@ -1,0 +1,57 @@
+"""Critic too weak, or a generator that runs away: fakes are wrong, and the critic does not notice.
+
+**What it sees.** The critic orders hardly more pairs than a coin would, though another test tells the fakes from the
+data at once: they are far away, or spread much wider than the data.
+
+**Why it matters.** The generator gets no direction, or drives off the data altogether.
+
+**False positives.** At the equilibrium the critic is a coin too, but then the fakes are near.
+"""
+
+from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+from equipoise.doctor.warm_up import warm
+
+AUC, FAR, WIDE = 0.65, 0.22, 2.5
+
+
+def symptom(history: History) -> list[Evidence]:
+    """A coin before fakes that are far away, or much too wide."""
+    if not warm(history, "energy"):
+        return []
+    auc, energy, spread = (history.median(name, 5) for name in ("auc/held_out", "energy", "diversity"))
+    if spread > WIDE:
+        return [Evidence("diversity", spread, "0.5 to 1.5")]
+    if auc < AUC and energy > FAR:
+        return [Evidence("auc/held_out", auc, f"above {AUC}"), Evidence("energy", energy, f"below {FAR}")]
+    return []
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """Shift the balance to the critic."""
+    steps = int(settings.get("game.critic_steps", 1))
+    weak = [key for key in ("game.penalties.r1", "game.penalties.r2") if isinstance(settings.get(key), float)]
+    width = settings.get("game.network.critic_width") or settings.get("game.network.width", 64)
+    return [
+        Remedy(
+            {**scaled_rate(settings, "D", 2.0), **scaled_rate(settings, "G", 0.25)},
+            "Two time scales: a faster critic before a slower generator.",
+        ),
+        Remedy({"game.critic_steps": steps + 2}, "More moves of the critic for each of the generator's."),
+        *([Remedy({key: settings[key] / 10 for key in weak}, "A tenth of the penalties.")] if weak else []),
+        Remedy({"game.network.critic_width": 4 * int(width)}, "A wider critic.", restarts=True),
+    ]
+
+
+FAULT = Fault(
+    name="critic-too-weak",
+    title="Critic too weak",
+    severity="warning",
+    needs=("auc/held_out", "energy", "diversity"),
+    symptom=symptom,
+    explanation="The fakes are far from the data, and the critic cannot tell.",
+    looks=5,
+    remedies=remedies,
+    page=__doc__ or "",
+)

@@ -1,0 +1,52 @@
+"""One term dominates: a player follows one of its loss terms and hardly notices the others.
+
+**What it sees.** The share of one term in the sum of the gradients' norms of a player: above 0.97, look after look.
+
+**Why it matters.** A reconstruction that drowns the adversarial loss makes blurred pictures; a penalty that drowns it
+stops the critic from learning.
+
+**False positives.** A term that is meant to rule in a first phase.
+"""
+
+from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+from equipoise.doctor.warm_up import warm
+
+LIMIT = 0.97
+
+
+def symptom(history: History) -> list[Evidence]:
+    """A term with nearly all of the gradient."""
+    shares = history.named("share/")
+    players = {name.split("/")[1] for name in shares}
+    several = {player for player in players if sum(name.startswith(f"share/{player}/") for name in shares) > 1}
+    ruling = [
+        (name, history.median(name, 5))
+        for name in shares
+        if name.split("/")[1] in several and not name.endswith("/adversarial") and warm(history, name)
+    ]
+    return [Evidence(name, share, f"below {LIMIT}") for name, share in ruling if share > LIMIT]
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """A tenth of the weights of penalties and further terms."""
+    weights = {
+        key: value / 10
+        for key, value in settings.items()
+        if (key.startswith("game.penalties.") or key.endswith(".weight")) and isinstance(value, float)
+    }
+    return [Remedy(weights, "A tenth of the weights beside the adversarial loss.")] if weights else []
+
+
+FAULT = Fault(
+    name="dominating-term",
+    title="One term dominates",
+    severity="warning",
+    needs=(),
+    symptom=symptom,
+    explanation="Nearly all of a player's gradient comes from one term; the others have no say.",
+    looks=5,
+    remedies=remedies,
+    page=__doc__ or "",
+)

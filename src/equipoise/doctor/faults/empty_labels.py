@@ -1,0 +1,44 @@
+"""Labels without information: classes are no more alike than the data as a whole, or the generator ignores them.
+
+**What it sees.** The mean distance of two training examples of one class, relative to that of any two: 1 means that
+the labels say nothing. And the change of a fake when only its label changes, relative to the distance of two fakes.
+
+**Why it matters.** Labels in the wrong order, a shuffled file, a generator that never looks at its second input.
+
+**False positives.** Classes that differ in what the space of comparison does not see.
+"""
+
+from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+from equipoise.doctor.warm_up import warm
+
+RANDOM, IGNORED = 0.985, 0.1
+
+
+def symptom(history: History) -> list[Evidence]:
+    """Labels that say nothing, or to which nobody listens."""
+    within, effect = history.last("labels/within"), history.median("labels/effect", 5)
+    if within > RANDOM:
+        return [Evidence("labels/within", within, f"below {RANDOM}")]
+    if warm(history, "labels/effect") and effect < IGNORED:
+        return [Evidence("labels/effect", effect, f"above {IGNORED}")]
+    return []
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """Check the data; otherwise, train without labels."""
+    return [Remedy({"game.kind": "gan"}, "Train without labels, or check that labels and examples fit.", restarts=True)]
+
+
+FAULT = Fault(
+    name="empty-labels",
+    title="Labels without information",
+    severity="warning",
+    needs=("labels/within",),
+    symptom=symptom,
+    explanation="Examples of one class are no more alike than any others, or the label does not change the fake.",
+    looks=3,
+    remedies=remedies,
+    page=__doc__ or "",
+)

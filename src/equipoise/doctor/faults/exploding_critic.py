@@ -1,0 +1,60 @@
+"""Exploding critic: its logits or gradients grow without bound.
+
+**What it sees.** Logits of a magnitude above 60, or many times what they were at first, while the critic does not
+even separate reals from fakes perfectly.
+
+**Why it matters.** The generator follows a slope that has lost its meaning. It happens to losses without a bound,
+such as Wasserstein, before a critic without one: no clipping, no penalty, no spectral norm.
+
+**False positives.** A Wasserstein critic with a proper penalty on data of a large scale can have large logits that
+stay.
+"""
+
+from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+
+LIMIT = 60.0
+
+
+def symptom(history: History) -> list[Evidence]:
+    """Large logits that are still growing."""
+    names = ("logits/held_out", "logits/fake", "logits/held_out/std", "logits/fake/std")
+    sizes = {name: abs(history.last(name)) for name in names if history.knows(name)}
+    name = max(sizes, key=lambda key: sizes[key])
+    before = [abs(value) for value in history.recent(name, 9)[:-1]]
+    growing = not before or sizes[name] > 1.02 * sorted(before)[len(before) // 2]
+    if sizes[name] > LIMIT and growing and not history.last("auc/held_out") > 0.97:
+        return [Evidence(name, sizes[name], f"below {LIMIT:.0f}, and not growing")]
+    return []
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """A bound for the critic's slope."""
+    wasserstein = settings.get("game.loss") == "wasserstein"
+    penalty = (
+        {"game.penalties.gradient-penalty": 10.0}
+        if wasserstein
+        else {"game.penalties.r1": 0.5, "game.penalties.r2": 0.5}
+    )
+    return [
+        Remedy(penalty, "A gradient penalty bounds the critic's slope."),
+        Remedy(
+            {"game.network.critic_normalisation": "spectral"},
+            "Spectral normalisation bounds the slope of every layer.",
+            restarts=True,
+        ),
+    ]
+
+
+FAULT = Fault(
+    name="exploding-critic",
+    title="Exploding critic",
+    severity="critical",
+    needs=("logits/held_out", "logits/fake"),
+    symptom=symptom,
+    explanation="The critic's logits grow without bound: nothing limits its slope.",
+    looks=3,
+    remedies=remedies,
+    page=__doc__ or "",
+)

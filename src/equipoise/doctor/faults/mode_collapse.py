@@ -1,0 +1,65 @@
+"""Mode collapse: the generator makes few kinds of examples.
+
+**What it sees.** Fakes lie much nearer to each other than reals do (mean distance below 0.35 of the data's, or many
+near repetitions), and the critic is not simply winning. With labels also: within a class all fakes are alike.
+
+**Why it matters.** Pictures may look good one by one; together they are one picture.
+
+**False positives.** The first steps, before the generator has spread out.
+"""
+
+from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+from equipoise.doctor.warm_up import warm
+
+NARROW, REPEATED, CLASS = 0.35, 0.25, 0.35
+
+
+def symptom(history: History) -> list[Evidence]:
+    """Fakes that are all alike, altogether or within classes."""
+    if not warm(history, "diversity"):
+        return []
+    spread, nearest = history.median("diversity", 3), history.median("nearest", 3)
+    if spread < NARROW and nearest < REPEATED:
+        return [Evidence("diversity", spread, "0.5 to 1.5"), Evidence("nearest", nearest, "0.5 to 1.5")]
+    inside = history.median("labels/diversity", 3)
+    if inside < CLASS:
+        return [Evidence("labels/diversity", inside, "0.5 to 1.5")]
+    covered, real = history.median("coverage", 3), history.median("coverage/real", 3)
+    if nearest < REPEATED and covered < 0.25 * real:
+        return [
+            Evidence("nearest", nearest, "0.5 to 1.5"),
+            Evidence("coverage", covered, f"near that of real examples, {real:.2f}"),
+        ]
+    return []
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """Balance first, then a loss for which every mode counts, then critics that see several examples."""
+    steps = int(settings.get("game.critic_steps", 1))
+    return [
+        Remedy(
+            {**scaled_rate(settings, "D", 2.0), **scaled_rate(settings, "G", 0.25)},
+            "Back to the most varied checkpoint; a faster critic before a slower generator.",
+        ),
+        Remedy(
+            {"game.loss": "relativistic-pairing", "game.penalties.r1": 0.5, "game.penalties.r2": 0.5},
+            "Each fake is compared with a real example, so that every mode counts; R1 and R2 make it converge.",
+        ),
+        Remedy({"game.critic_steps": steps + 2}, "More moves of the critic for each of the generator's."),
+        Remedy({"game.packing": 2}, "A critic that sees two examples at once notices repetitions.", restarts=True),
+    ]
+
+
+FAULT = Fault(
+    name="mode-collapse",
+    title="Mode collapse",
+    severity="critical",
+    needs=("diversity", "nearest"),
+    symptom=symptom,
+    explanation="The fakes are far less varied than the data.",
+    looks=3,
+    remedies=remedies,
+    page=__doc__ or "",
+)

@@ -1,0 +1,45 @@
+"""Values that are not finite: a loss, a gradient, a logit or an example is NaN or infinite.
+
+**What it sees.** The trainer never applies such a move; it says which loss term or which layer's gradient was not
+finite, and the doctor repeats that. In other loops: any signal that is not a number.
+
+**Why it matters.** One applied NaN destroys all weights. Several refused moves in a row mean that the same will
+happen again: after rolling back, something has to change.
+
+**False positives.** A single bad move in half precision is harmless: it is refused, and training goes on.
+"""
+
+from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+
+
+def symptom(history: History) -> list[Evidence]:
+    """What was not finite at this look."""
+    names = [name for step, name in history.bad if step == history.step]
+    refused = [name for name in history.named("refused/") if history.fresh(name) and history.last(name) > 0]
+    found = [Evidence(name, float("nan"), "finite") for name in names]
+    return [*found, *(Evidence(name, history.last(name), "0 refused moves") for name in refused)]
+
+
+def remedies(settings: Settings) -> list[Remedy]:
+    """Smaller steps first."""
+    slower = {**scaled_rate(settings, "D", 0.25), **scaled_rate(settings, "G", 0.25)}
+    return [
+        Remedy(slower, "Back to the last healthy checkpoint, and on with a quarter of the learning rates."),
+        Remedy({"training.precision": "fp32"}, "Full precision has the widest range."),
+        Remedy({"players.D.clip_norm": 1.0, "players.G.clip_norm": 1.0}, "A bound for gradients that stand out."),
+    ]
+
+
+FAULT = Fault(
+    name="non-finite",
+    title="Values that are not finite",
+    severity="critical",
+    needs=(),
+    symptom=symptom,
+    explanation="A loss, gradient or logit is NaN or infinite. The move was not applied where the trainer is ours.",
+    looks=1,
+    remedies=remedies,
+    page=__doc__ or "",
+)

@@ -1,0 +1,223 @@
+"""Probes: what is measured of a game now and then, how often, and at what cost.
+
+A probe looks at a `Scene`, which may lack things, and answers numbers by name. It judges nothing: that is the doctor's
+affair. The names are those of the signals in `signals.jsonl`, behind "probe/".
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.monitor import measures
+from equipoise.monitor.spaces import Space, pixels
+
+NUM = 256
+"""Held-out reals, training reals and fakes of fixed latents that a run keeps for its probes."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is to look at: examples [N, *shape] and the critic's logits on them [N]. Anything may be missing."""
+
+    train: Tensor | None = None
+    held_out: Tensor | None = None
+    fake: Tensor | None = None
+    """Of fixed latents: the n-th is always made from the same one."""
+    shown: Tensor | None = None
+    """The held-out examples as the critic sees them, where they are augmented."""
+    train_logits: Tensor | None = None
+    held_out_logits: Tensor | None = None
+    fake_logits: Tensor | None = None
+    train_labels: Tensor | None = None
+    fake_labels: Tensor | None = None
+    relabelled: Tensor | None = None
+    """From the latents of `fake`, each with another label."""
+    space: Space = pixels
+    past: tuple[Tensor, ...] = ()
+    """Features of the fakes at the last looks, the newest first: at most two."""
+    generator: nn.Module | None = None
+    generate: Callable[[], object] | None = None
+    """Runs the generator once on fixed latents."""
+
+
+Numbers = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A measurement: what it asks for and what it costs."""
+
+    name: str
+    look: Callable[[Scene], Numbers]
+    cost: str
+
+
+def separation(scene: Scene) -> Numbers:
+    """How well the critic tells reals from fakes, and training reals from held-out ones."""
+    numbers: Numbers = {}
+    logits = {"train": scene.train_logits, "held_out": scene.held_out_logits, "fake": scene.fake_logits}
+    for name, values in logits.items():
+        if values is not None:
+            numbers[f"logits/{name}"] = values.float()
+    if scene.held_out_logits is not None and scene.fake_logits is not None:
+        numbers["auc/held_out"] = measures.share_above(scene.held_out_logits, scene.fake_logits)
+    if scene.train_logits is not None:
+        numbers["sign/train"] = scene.train_logits.float().sign().mean()
+        if scene.fake_logits is not None:
+            numbers["auc/train"] = measures.share_above(scene.train_logits, scene.fake_logits)
+        if scene.held_out_logits is not None:
+            numbers["overfit"] = measures.share_above(scene.train_logits, scene.held_out_logits)
+    return numbers
+
+
+def variety(scene: Scene) -> Numbers:
+    """How varied the fakes are, how near to the data, and whether they are copies."""
+    if scene.fake is None or scene.held_out is None:
+        return {}
+    fake, held_out = scene.space(scene.fake), scene.space(scene.held_out)
+    numbers = {
+        "diversity": measures.diversity(fake, held_out),
+        "nearest": measures.nearest_ratio(fake, held_out),
+        "energy": measures.energy_distance(fake, held_out),
+        "coverage": measures.coverage(fake, held_out),
+    }
+    if scene.train is not None:
+        train = scene.space(scene.train)
+        numbers["coverage/real"] = measures.coverage(train, held_out)
+        numbers["energy/real"] = measures.energy_distance(train, held_out)
+        numbers["copies"] = measures.nearer_to_train(pixels(scene.fake), pixels(scene.train), pixels(scene.held_out))
+    if scene.shown is not None:
+        numbers["energy/shown"] = measures.energy_distance(fake, scene.space(scene.shown))
+    return numbers
+
+
+def motion(scene: Scene) -> Numbers:
+    """How far fakes of fixed latents moved since the last look, and whether they swing."""
+    if scene.fake is None or scene.held_out is None or not scene.past:
+        return {}
+    now, real = scene.space(scene.fake), scene.space(scene.held_out)
+    numbers = {"movement": measures.movement(now, scene.past[0], real)}
+    if len(scene.past) > 1:
+        numbers["turning"] = measures.turning(now, scene.past[0], scene.past[1])
+    return numbers
+
+
+def surface(scene: Scene) -> Numbers:
+    """The range of values and, of images, saturation and checkerboards, of fakes beside reals."""
+    numbers: Numbers = {}
+    for name, x in (("fake", scene.fake), ("real", scene.held_out)):
+        if x is None:
+            continue
+        some = x.float().flatten()[:: max(x.numel() // 1_000_000, 1)]
+        numbers[f"range/{name}"], numbers[f"lowest/{name}"] = some.abs().quantile(0.999), some.quantile(0.001)
+        if x.ndim == 4:
+            numbers[f"saturation/{name}"] = measures.saturation(x.float())
+            if min(x.shape[2:]) > 1:
+                numbers[f"checkerboard/{name}"] = measures.checkerboard(x.float())
+    return numbers
+
+
+def obedience(scene: Scene) -> Numbers:
+    """Whether labels say anything about the data, whether the generator listens, and how varied each class is."""
+    if scene.train_labels is None or scene.train is None:
+        return {}
+    train = scene.space(scene.train)
+    within = measures.within_classes(train, scene.train_labels)
+    numbers = {"labels/within": within / measures.pair_distance(train).clamp_min(1e-12)}
+    if scene.fake is not None and scene.fake_labels is not None:
+        fake = scene.space(scene.fake)
+        numbers["labels/diversity"] = measures.within_classes(fake, scene.fake_labels) / within.clamp_min(1e-12)
+        if scene.relabelled is not None:
+            moved = (fake - scene.space(scene.relabelled)).norm(dim=1).mean()
+            numbers["labels/effect"] = moved / measures.pair_distance(fake).clamp_min(1e-12)
+    return numbers
+
+
+def liveness(scene: Scene) -> Numbers:
+    """The largest share of units in one of the generator's layers that answer the same to every latent."""
+    if scene.generator is None or scene.generate is None:
+        return {}
+    shares: list[Tensor] = []
+
+    def watch(module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim >= 2:
+            units = output.detach().float().transpose(0, 1).flatten(1)  # [units, N · positions]
+            if output.ndim == 4:  # a unit is alive if it changes with the latent, not with the place
+                units = (output.detach().float() - output.detach().float().mean(0)).transpose(0, 1).flatten(1)
+                shares.append((units.abs().amax(1) <= 1e-6).float().mean())
+            else:
+                still = units.std(1, correction=0) <= 1e-6 * units.abs().amax(1).clamp_min(1e-12)
+                shares.append(still.float().mean())
+
+    layers = [m for m in scene.generator.modules() if not list(m.children()) and list(m.parameters(recurse=False))]
+    handles = [layer.register_forward_hook(watch) for layer in layers if not isinstance(layer, nn.Embedding)]
+    try:
+        scene.generate()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {"constant_units": torch.stack(shares).amax()} if shares else {}
+
+
+PROBES = (
+    Probe("separation", separation, "three passes of the critic on 256 examples, 200,000 comparisons"),
+    Probe("variety", variety, "one pass of the generator, three of the space, six tables of 256² distances"),
+    Probe("motion", motion, "one table of 256² distances"),
+    Probe("surface", surface, "a look at each pixel"),
+    Probe("obedience", obedience, "one more pass of the generator, two tables of distances; only with labels"),
+    Probe("liveness", liveness, "one more pass of the generator"),
+)
+
+
+@dataclass
+class Cadence:
+    """How often a probing may happen so that all of them take a given share of the training time.
+
+    The first interval is `shortest`; then the interval follows from the time that the last probing and the steps since
+    took: cost / (budget · seconds per step), rounded up to a multiple of `shortest`.
+    """
+
+    budget: float = 0.02
+    shortest: int = 25
+    longest: int = 2000
+    interval: int = field(init=False)
+
+    def __post_init__(self):
+        self.interval = self.shortest
+
+    def learn(self, *, cost: float, seconds_per_step: float) -> None:
+        """Set the interval from what one probing and one step cost, in seconds."""
+        steps = cost / max(self.budget * seconds_per_step, 1e-12)
+        self.interval = min(max(math.ceil(steps / self.shortest), 1) * self.shortest, self.longest)
+
+
+@torch.no_grad()
+def looked_at(scene: Scene, probes: tuple[Probe, ...] = PROBES) -> Numbers:
+    """The numbers of all probes on one scene."""
+    return {name: value for probe in probes for name, value in probe.look(scene).items()}
+
+
+def remembered(scene: Scene, fake: Tensor) -> tuple[Tensor, ...]:
+    """The features of these fakes and of the last look, for the next scene's `past`."""
+    return (scene.space(fake), *scene.past[:1])
+
+
+def missing(scene: Scene) -> Mapping[str, str]:
+    """What cannot be measured on a scene, and why."""
+    needs = {
+        "auc/held_out": ("held_out_logits", "fake_logits"),
+        "overfit": ("train_logits", "held_out_logits"),
+        "diversity": ("fake", "held_out"),
+        "copies": ("fake", "train", "held_out"),
+        "movement": ("fake", "held_out", "past"),
+        "labels/effect": ("train_labels", "fake_labels", "relabelled"),
+        "constant_units": ("generator", "generate"),
+    }
+    gone = {n: [part for part in parts if getattr(scene, part) in (None, ())] for n, parts in needs.items()}
+    return {name: f"needs {' and '.join(parts)}" for name, parts in gone.items() if parts}
+
+
+__all__ = ["NUM", "PROBES", "Cadence", "Probe", "Scene", "looked_at", "missing", "remembered", "replace"]

@@ -1,0 +1,106 @@
+"""The lookout of a run: what its probes look at, and when."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from equipoise.core.game import Clock, Game, LatentGame
+from equipoise.core.seeding import generator, seed_torch, stable_seed
+from equipoise.data.source import Source
+from equipoise.engine import trainer as engine
+from equipoise.monitor.probes import NUM, Cadence, Scene, looked_at, remembered
+from equipoise.monitor.spaces import space_of
+from equipoise.runs.recipe import Watching
+
+
+class Lookout:
+    """Probes a game now and then: the same held-out and training examples and the same latents every time.
+
+    A look changes nothing: no weight, no buffer, no randomness of training.
+    """
+
+    def __init__(self, settings: Watching, trainer: engine.Trainer, *, train: Source, held_out: Source, seed: int):
+        self.trainer, self.labelled = trainer, bool(trainer.game.num_classes) if latent(trainer.game) else False
+        self.seed = seed
+        self.num = min(NUM, len(held_out), len(train))
+        self.cadence = Cadence()
+        self.every = None if settings.probes_every == "off" else settings.probes_every
+        self.train, self.held_out = self.some(train), self.some(held_out)
+        self.scene = Scene(space=space_of(settings.space, train.shape))
+        if isinstance(self.scene.space, torch.nn.Module):
+            self.scene.space.to(trainer.device)
+        self.mark = (time.monotonic(), trainer.clock.step)
+
+    def some(self, source: Source) -> tuple[Tensor, Tensor | None]:
+        """The first examples of a source, in its own order, and their labels."""
+        indices = torch.randperm(len(source), generator=generator(0, "probes"))[: self.num]
+        x = self.trainer.place(source.examples(indices))
+        return x, self.trainer.place(source.labels(indices)) if self.labelled else None
+
+    def due(self, clock: Clock) -> bool:
+        """Whether it is time to look."""
+        if self.every is None or self.num < 16:
+            return False
+        return (
+            clock.every(self.cadence.interval if self.every == "auto" else int(self.every)) or clock.step == clock.total
+        )
+
+    def look(self, clock: Clock) -> dict[str, Tensor]:
+        """All numbers of this look; the time it took decides when the next one is due."""
+        begin = time.monotonic()
+        since, step = self.mark
+        training = self.trainer.game.training
+        self.trainer.game.eval()
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                seed_torch(stable_seed(self.seed, "look"), self.trainer.device)
+                scene = self.seen(clock)
+                numbers = looked_at(scene)
+        finally:
+            self.trainer.game.train(training)
+        if scene.fake is not None:
+            self.scene = replace(self.scene, past=remembered(scene, scene.fake))
+        end = time.monotonic()
+        if clock.step > step:
+            self.cadence.learn(cost=end - begin, seconds_per_step=(begin - since) / (clock.step - step))
+        self.mark = (end, clock.step)
+        return numbers
+
+    def seen(self, clock: Clock) -> Scene:
+        """What there is to look at now."""
+        game, (train, train_labels), (held_out, held_out_labels) = self.trainer.game, self.train, self.held_out
+        scene = replace(
+            self.scene,
+            train=train,
+            held_out=held_out,
+            train_labels=train_labels,
+            train_logits=game.judge(batch(train, train_labels)),
+            held_out_logits=game.judge(batch(held_out, held_out_labels)),
+        )
+        shown = game.shown(batch(held_out, held_out_labels), clock)
+        shown = shown[0] if isinstance(shown, tuple) else shown
+        if shown is not held_out:
+            scene = replace(scene, shown=shown)
+        if not isinstance(game, LatentGame):
+            fake = next(iter(game.sample(batch(held_out, held_out_labels)).values()))
+            return replace(scene, fake=fake) if fake.shape == held_out.shape else scene
+        z = self.trainer.place(torch.randn(self.num, game.z_dim, generator=generator(self.seed, "probe latents")))
+        labels = held_out_labels
+        fake = game.generate(z, labels)
+        scene = replace(scene, fake=fake, fake_labels=labels, fake_logits=game.judge(batch(fake, labels)))
+        if labels is not None:
+            scene = replace(scene, relabelled=game.generate(z, (labels + 1) % game.num_classes))
+        return replace(scene, generator=game, generate=lambda: game.generate(z, labels))
+
+
+def latent(game: Game) -> bool:
+    """Whether a game makes examples of latents, and may know classes."""
+    return isinstance(game, LatentGame)
+
+
+def batch(x: Tensor, labels: Tensor | None) -> Any:
+    """Data as a game takes it."""
+    return x if labels is None else (x, labels)

@@ -1,0 +1,106 @@
+"""Faults persist before they are found, the first cause comes first, and what is missing is said."""
+
+import json
+import math
+
+import pytest
+
+from equipoise.doctor.diagnosis import Diagnosis, diagnosed
+from equipoise.doctor.fault import Fault, scaled_rate
+from equipoise.doctor.faults import FAULTS
+from equipoise.doctor.finding import Evidence
+from equipoise.doctor.history import History
+
+
+def low(name: str, looks: int) -> Fault:
+    """A fault of a made-up signal: below 1."""
+
+    def symptom(history: History) -> list[Evidence]:
+        value = history.last(name)
+        return [Evidence(name, value, "at least 1")] if value < 1 else []
+
+    return Fault(name, name, "warning", (name,), symptom, "too low", looks=looks)
+
+
+def play(diagnosis: Diagnosis, **signals: list[float]) -> Diagnosis:
+    for number, values in enumerate(zip(*signals.values())):
+        diagnosis.observe(25 * (number + 1), dict(zip(signals, values)))
+    return diagnosis
+
+
+def test_a_symptom_must_persist():
+    once = play(Diagnosis([low("a", 3)]), a=[2, 0, 0, 2, 0, 0])
+    assert once.findings() == []
+    [finding] = play(Diagnosis([low("a", 3)]), a=[2, 0, 0, 0, 0, 2]).findings()
+    assert (finding.since, finding.until, finding.active) == (50, 125, False)
+    [finding] = play(Diagnosis([low("a", 3)]), a=[2, 0, 0, 0]).findings()
+    assert finding.active
+    assert finding.curves["a"] == ((25, 2), (50, 0), (75, 0), (100, 0))
+
+
+def test_the_first_persistent_cause_is_the_diagnosis_not_the_loudest():
+    faults = [low("loud", 1), low("first", 3)]
+    found = play(Diagnosis(faults), first=[0, 0, 0, 0, 0], loud=[2, 2, 0, 0, 0]).findings()
+    assert [finding.fault for finding in found] == ["first", "loud"]
+
+
+def test_of_causes_of_one_step_the_order_of_faults_decides():
+    found = play(Diagnosis([low("cause", 1), low("effect", 1)]), effect=[0, 0], cause=[0, 0]).findings()
+    assert [finding.fault for finding in found] == ["cause", "effect"]
+
+
+def test_what_is_not_measured_is_not_judged_and_is_said():
+    diagnosis = play(Diagnosis(), **{"auc/held_out": [1.0] * 20})
+    assert diagnosis.findings() == []
+    assert diagnosis.silent()["critic-too-strong"] == "energy"
+    assert "overfit" in diagnosis.silent()["critic-overfitting"]
+
+
+def test_a_look_without_the_signal_neither_counts_nor_breaks():
+    diagnosis = Diagnosis([low("a", 3)])
+    for step, numbers in ((25, {"a": 0}), (50, {"b": 1}), (75, {"a": 0}), (100, {}), (125, {"a": 0})):
+        diagnosis.observe(step, numbers)
+    [finding] = diagnosis.findings()
+    assert (finding.since, finding.until) == (25, 125)
+
+
+def test_lines_of_a_journal_are_read_with_gaps_and_oddities():
+    lines = [
+        {"step": 25, "signals": {"probe/auc/held_out": {"mean": 0.5, "std": 0.0, "count": 1}}},
+        {"step": 50, "signals": {"probe/logits/fake": {"mean": None, "std": None, "count": 9}}},
+        {"step": 75, "signals": {"watch/real": 3.0}},
+        {"step": 100},
+        {"signals": {}},
+        {},
+    ]
+    diagnosis = diagnosed(lines)
+    assert diagnosis.history.last("auc/held_out") == 0.5
+    assert math.isnan(diagnosis.history.last("logits/fake"))
+    assert [finding.fault for finding in diagnosis.findings()] == ["non-finite"]
+    assert diagnosed([]).findings() == []
+
+
+def test_findings_become_json():
+    [finding] = play(Diagnosis([low("a", 1)]), a=[0.5]).findings()
+    plain = json.loads(json.dumps(finding.as_dict()))
+    assert plain["evidence"] == [{"signal": "a", "value": 0.5, "healthy": "at least 1"}]
+    assert plain["since"] == 25
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_every_fault_has_a_page_and_remedies_that_a_recipe_takes(fault):
+    for part in ("**What it sees.**", "**Why it matters.**", "**False positives.**"):
+        assert part in fault.page
+    for settings in ({}, {"game.loss": "minimax", "game.penalties.r1": 0.5, "game.critic_steps": 3}):
+        for remedy in fault.remedies(settings):
+            assert remedy.why
+            assert remedy.settings
+
+
+def test_a_rate_is_scaled_whether_number_or_schedule():
+    assert scaled_rate({}, "D", 0.5) == {"players.D.learning_rate": 1e-4}
+    assert scaled_rate({"players.G.learning_rate": 1e-3}, "G", 0.1) == {"players.G.learning_rate": pytest.approx(1e-4)}
+    schedule = {"start": 1e-3, "end": 0.0, "shape": "cosine"}
+    assert scaled_rate({"players.G.learning_rate": schedule}, "G", 2.0) == {
+        "players.G.learning_rate": {"start": 2e-3, "end": 0.0, "shape": "cosine"}
+    }
