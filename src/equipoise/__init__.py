@@ -13,6 +13,7 @@ from typing import Any
 from equipoise.core.errors import EquipoiseError
 from equipoise.core.game import Clock, Game, LatentGame, Move, Verdict
 from equipoise.core.schedule import Lazy, Schedule
+from equipoise.doctor.doctor import Doctor
 from equipoise.engine.conformance import check_game
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan, Trainer
@@ -25,6 +26,7 @@ from equipoise.version import __version__
 __all__ = [
     "Clock",
     "DataSettings",
+    "Doctor",
     "EquipoiseError",
     "Examples",
     "Game",

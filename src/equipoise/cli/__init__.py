@@ -1,10 +1,11 @@
-"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `recipes`, `techniques`, `report`."""
+"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `doctor`, `recipes`, `techniques`, `report`."""
 
 import os
 import sys
 
 from cyclopts import App
 
+from equipoise.cli.doctor import doctor
 from equipoise.cli.evaluate import evaluate
 from equipoise.cli.recipes import recipes
 from equipoise.cli.report import report
@@ -19,7 +20,7 @@ app = App(
     version=__version__,
     help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in two minutes.",
 )
-for command in (train, resume, sample, evaluate, recipes, techniques, report):
+for command in (train, resume, sample, evaluate, doctor, recipes, techniques, report):
     app.command(command)
 
 

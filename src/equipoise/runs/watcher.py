@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,13 @@ from equipoise.core.disk import disk_errors
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.source import Source
+from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.words import number
 from equipoise.engine import trainer as engine
 from equipoise.monitor.grids import grid, scatter
 from equipoise.monitor.record import Record
 from equipoise.runs.board import Board
-from equipoise.runs.journal import Journal
+from equipoise.runs.journal import Journal, read
 from equipoise.runs.lookout import Lookout
 from equipoise.runs.provenance import Label, write_png
 from equipoise.runs.recipe import Watching
@@ -44,6 +47,8 @@ class Watcher:
         self.train, self.held_out = train, held_out
         self.signals, self.events = Journal(folder / "signals.jsonl"), Journal(folder / "events.jsonl")
         self.record = Record()
+        self.diagnosis = Diagnosis()
+        self.known: set[str] = set()
         self.board: Board | None = None
         self.started = time.monotonic()
         self.mark = (self.started, 0)
@@ -53,6 +58,9 @@ class Watcher:
         self.trainer = trainer
         step = trainer.clock.step
         self.signals.truncate_after(step)
+        for line in read(self.signals.path):
+            self.diagnosis.look(line)
+        self.known = {finding.fault for finding in self.diagnosis.findings()}
         if self.settings.tensorboard:
             self.board = Board(self.folder / "tensorboard", purge_step=step + 1 if step else None)
         self.mark = (time.monotonic(), trainer.clock.examples)
@@ -106,8 +114,19 @@ class Watcher:
         self.mark = (moment, clock.examples)
         self.signals.append(line)
         self.view.update(line)
+        self.diagnose(line)
         if self.board:
             self.board.scalars(clock.step, signals)
+
+    def diagnose(self, line: Mapping[str, Any]) -> None:
+        """Ask the doctor, and tell of what is found for the first time."""
+        self.diagnosis.look(line)
+        for finding in self.diagnosis.findings():
+            if finding.fault not in self.known:
+                self.known.add(finding.fault)
+                what = ", ".join(f"{item.signal} {number(item.value)} ({item.healthy})" for item in finding.evidence)
+                message = f"{finding.title} since step {finding.since}: {what}. See: equipoise doctor {self.run_id}"
+                self.on_event(self.trainer.clock, "finding", message)
 
     def some_held_out(self, num: int) -> Tensor | tuple[Tensor, Tensor]:
         """The first held-out examples, as the game's data is: with or without labels."""

@@ -5,7 +5,8 @@ ones; in health it is half of them.
 
 **Why it matters.** The samples look perfect and are no new examples; with private data this is a leak.
 
-**False positives.** Training sets with near duplicates that are not in the held-out part.
+**False positives.** Fakes that are far from all data have one and the same nearest example: they do not count.
+Training sets with near duplicates that are not in the held-out part.
 """
 
 from equipoise.doctor.fault import Fault, Settings
@@ -13,13 +14,13 @@ from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
 
-LIMIT = 0.75
+LIMIT, NEAR = 0.75, 0.2
 
 
 def symptom(history: History) -> list[Evidence]:
     """Fakes nearer to training examples."""
-    copies = history.median("copies", 5)
-    if not (warm(history, "copies") and copies > LIMIT):
+    copies, energy = history.median("copies", 5), history.median("energy", 5)
+    if not (warm(history, "copies") and copies > LIMIT and energy < NEAR):
         return []
     return [Evidence("copies", copies, f"0.5, below {LIMIT}")]
 
@@ -40,7 +41,7 @@ FAULT = Fault(
     name="memorisation",
     title="Memorisation",
     severity="critical",
-    needs=("copies",),
+    needs=("copies", "energy"),
     symptom=symptom,
     explanation="Most fakes are nearer to a training example than to any held-out one: copies.",
     looks=4,

@@ -1,0 +1,164 @@
+"""The doctor for any PyTorch loop: tensors and modules in, findings out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.finding import Finding
+from equipoise.doctor.words import told
+from equipoise.monitor.probes import NUM, Scene, looked_at, remembered
+from equipoise.monitor.spaces import SpaceName, space_of
+
+
+class Doctor:
+    """Watches a training that is not ours.
+
+    >>> G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+    >>> doctor = Doctor(held_out=torch.randn(64, 2), every=10)
+    >>> for step in range(20):
+    ...     real, fake = torch.randn(8, 2), G(torch.randn(8, 2))
+    ...     new = doctor.observe(step, real_logits=D(real), fake_logits=D(fake), fake=fake, G=G, D=D)
+    >>> doctor.findings()
+    []
+
+    Give it what there is. Two tensors of logits tell little; with held-out examples it sees overfitting and the
+    distance to the data, with the networks the size of updates and dead units, with latents the same fakes each time.
+    Call `observe` at every step: only at every `every`-th step does it look, in about the time of a few steps.
+    `held_out` and `train` are real examples [N, *shape] as the critic gets them, `latents` what the generator takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        held_out: Tensor | None = None,
+        train: Tensor | None = None,
+        latents: Tensor | None = None,
+        every: int = 50,
+        space: SpaceName = "random",
+    ):
+        if every < 1:
+            raise ValueError(f"every = {every}: expected a number of steps of at least 1.")
+        for name, x in (("held_out", held_out), ("train", train)):
+            if x is not None and (x.ndim < 2 or len(x) < 16):
+                raise ValueError(
+                    f"{name} has the shape {tuple(x.shape)}: expected at least 16 examples, [N, ...]; 256 are better."
+                )
+        self.every, self.latents = every, latents
+        self.diagnosis = Diagnosis()
+        some = held_out if held_out is not None else train
+        space_of_examples = space_of(space, tuple(some.shape[1:])) if some is not None else Scene.space
+        held_out, train = (None if x is None else x[:NUM] for x in (held_out, train))
+        self.scene = Scene(held_out=held_out, train=train, space=space_of_examples)
+        self.fakes: list[Tensor] = []
+        self.weights: dict[str, list[Tensor]] = {}
+        self.known: set[str] = set()
+
+    @torch.no_grad()
+    def observe(
+        self,
+        step: int,
+        *,
+        real_logits: Tensor,
+        fake_logits: Tensor,
+        fake: Tensor | None = None,
+        G: nn.Module | None = None,
+        D: nn.Module | None = None,
+        losses: Mapping[str, Tensor | float] | None = None,
+    ) -> list[Finding]:
+        """Take in one step; what was found for the first time is returned, and is in `findings()` from now on.
+
+        Logits [N] or [N, ...] (means are taken over the rest), the fakes [N, *shape] that they are of, the networks
+        after their updates, and losses by name. Raises ValueError for fakes of another shape than the held-out ones.
+        """
+        players = {name: net for name, net in (("G", G), ("D", D)) if net is not None}
+        numbers: dict[str, Tensor | float] = dict(losses or {})
+        if (step + 1) % self.every == 0:
+            self.weights = {name: [p.detach().clone() for p in net.parameters()] for name, net in players.items()}
+        if fake is not None and self.scene.held_out is not None:
+            self.check(fake)
+            self.fakes = [*self.fakes, fake.detach()][-max(NUM // max(len(fake), 1), 1) :]
+        if step % self.every or step == 0:
+            return []
+        for name, net in players.items():
+            numbers |= moved(name, list(net.parameters()), self.weights.get(name))
+        with judging([*players.values()]):
+            scene = self.seen(flat(real_logits), flat(fake_logits), G, D)
+            numbers |= looked_at(scene)
+        if scene.fake is not None and self.latents is not None:
+            self.scene = replace(self.scene, past=remembered(scene, scene.fake))
+        self.diagnosis.observe(step, {name: float(torch.as_tensor(v).float().mean()) for name, v in numbers.items()})
+        found = [finding for finding in self.findings() if finding.fault not in self.known]
+        self.known |= {finding.fault for finding in found}
+        return found
+
+    def findings(self) -> list[Finding]:
+        """All that was found, the first persistent cause first."""
+        return self.diagnosis.findings()
+
+    def __str__(self) -> str:
+        return told(self.findings(), self.diagnosis.silent(), looks=len(self.diagnosis.history.steps))
+
+    # ---------------------------------------------------------------- what is looked at
+
+    def seen(self, real: Tensor, fake: Tensor, G: nn.Module | None, D: nn.Module | None) -> Scene:
+        """What there is to look at now."""
+        made = torch.cat(self.fakes) if self.fakes else None
+        if G is not None and self.latents is not None:
+            latents, made = self.latents, G(self.latents).detach()
+            self.scene = replace(self.scene, generator=G, generate=lambda: G(latents))
+        scene = replace(self.scene, fake=made, fake_logits=fake, train_logits=real)
+        if D is not None:
+            judged = {"held_out": scene.held_out, "train": scene.train, "fake": made}
+            return replace(scene, **{f"{name}_logits": logits_of(D, x) for name, x in judged.items() if x is not None})
+        return scene if scene.held_out is not None else replace(scene, held_out_logits=real)  # the best there is
+
+    def check(self, fake: Tensor) -> None:
+        """Raise ValueError unless fakes are of the shape of the held-out examples."""
+        assert self.scene.held_out is not None
+        if fake.shape[1:] != self.scene.held_out.shape[1:]:
+            raise ValueError(
+                f"fake has the shape {tuple(fake.shape)}, but held_out {tuple(self.scene.held_out.shape)}: expected "
+                "the same shape behind the number of examples."
+            )
+
+
+@contextmanager
+def judging(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, the networks are in eval mode; afterwards, every module's mode is as before."""
+    modes = [(module, module.training) for network in networks for module in network.modules()]
+    for network in networks:
+        network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def flat(logits: Tensor) -> Tensor:
+    """One logit per example."""
+    return logits.detach().float().flatten(1).mean(1) if logits.ndim > 1 else logits.detach().float()
+
+
+def logits_of(D: nn.Module, x: Tensor) -> Tensor:
+    """What a critic says, whether it answers a tensor or something whose first or `logits` part is one."""
+    answer = D(x)
+    if isinstance(answer, tuple | list):
+        answer = answer[0]
+    return flat(answer)
+
+
+def moved(player: str, weights: list[Tensor], before: list[Tensor] | None) -> dict[str, Tensor]:
+    """The size of the last update and of the gradient, where they can be known."""
+    numbers = {}
+    gradients = [p.grad for p in weights if p.grad is not None]
+    if gradients:
+        numbers[f"gradient/{player}"] = torch.nn.utils.get_total_norm(gradients)
+    if before is not None and len(before) == len(weights):
+        steps = torch.nn.utils.get_total_norm(torch._foreach_sub([p.detach() for p in weights], before))
+        numbers[f"update/{player}"] = steps / torch.nn.utils.get_total_norm(before).clamp_min(1e-12)
+    return numbers

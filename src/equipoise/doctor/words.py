@@ -1,0 +1,82 @@
+"""Findings in words for a terminal: one paragraph each, with a small plot of the evidence."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+from equipoise.doctor.finding import Finding
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(points: Sequence[tuple[int, float]], *, width: int = 40) -> str:
+    """A curve in one line of blocks, from its lowest to its highest value.
+
+    >>> sparkline([(0, 0.0), (25, 1.0), (50, 7.0)])
+    '▁▂█'
+    """
+    values = [value for _, value in points]
+    if len(values) > width:
+        edges = [round(i * len(values) / width) for i in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    return "".join(BARS[round((value - low) / (high - low) * 7) if high > low else 0] for value in values)
+
+
+def number(value: float) -> str:
+    """Three digits that matter."""
+    return "not finite" if not math.isfinite(value) else f"{value:.3g}"
+
+
+def setting(key: str, value: object) -> str:
+    """A change of a recipe as it is typed behind `--set`.
+
+    >>> setting("players.D.learning_rate", {"start": 1e-4, "end": 0.0})
+    'players.D.learning_rate="{start = 0.0001, end = 0.0}"'
+    """
+    if isinstance(value, bool):
+        return f"{key}={str(value).lower()}"
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{name} = {toml(item)}" for name, item in value.items())
+        return f'{key}="{{{inside}}}"'
+    return f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}"
+
+
+def toml(value: object) -> str:
+    """A plain value inside of a table."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def paragraph(finding: Finding, *, first: bool) -> Iterable[str]:
+    """What was found, the evidence, and what helps."""
+    when = f"since step {finding.since:,}" if finding.active else f"from step {finding.since:,} to {finding.until:,}"
+    role = "the first to come" if first else "came later, perhaps as its consequence"
+    yield f"{finding.title} ({finding.severity}), {when}; {role}"
+    yield f"  {finding.explanation}"
+    for item in finding.evidence:
+        line = sparkline(finding.curves.get(item.signal, ()))
+        yield f"  {item.signal} = {number(item.value)}; healthy: {item.healthy}{'   ' + line if line else ''}"
+    for index, remedy in enumerate(finding.remedies):
+        what = " ".join(f"--set {setting(key, value)}" for key, value in remedy.settings.items())
+        anew = " (in a new run)" if remedy.restarts else ""
+        yield f"  {'try' if index == 0 else 'or'}: {what}{anew}"
+        yield f"       {remedy.why}"
+
+
+def told(findings: Sequence[Finding], silent: Mapping[str, str], *, looks: int) -> str:
+    """All that the doctor has to say."""
+    if looks == 0:
+        return "Nothing to judge by: no signals were recorded."
+    lines: list[str] = []
+    for index, finding in enumerate(findings):
+        lines += [*paragraph(finding, first=index == 0), ""]
+    if not findings:
+        lines += [f"No fault in {looks} looks.", ""]
+    if silent:
+        lines.append("Could not be judged, for want of signals:")
+        lines += [f"  {name} (needs {signals})" for name, signals in silent.items()]
+    return "\n".join(lines).rstrip()

@@ -1,0 +1,121 @@
+"""The doctor watches loops that are not ours, changes nothing in them, and makes do with little."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from equipoise import Doctor
+from equipoise.doctor.words import setting, sparkline
+from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
+
+
+def ring(num: int, seed: int) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    angle = 2 * torch.pi * torch.randint(8, (num,), generator=draw) / 8
+    return torch.stack([angle.cos(), angle.sin()], 1) + 0.05 * torch.randn(num, 2, generator=draw)
+
+
+def mlp(a: int, b: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(a, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, b))
+
+
+def trained(doctor: Doctor, *, steps: int = 600, rates: tuple[float, float] = (1e-3, 1e-3), **what: bool) -> Doctor:
+    """A plain loop of somebody else's."""
+    torch.manual_seed(0)
+    G, D = mlp(2, 2), mlp(2, 1)
+    best_G, best_D = (torch.optim.Adam(net.parameters(), rate, (0.5, 0.9)) for net, rate in zip((G, D), rates))
+    for step in range(steps):
+        x, fake = ring(64, step), G(torch.randn(64, 2))
+        real_logits, fake_logits = D(x), D(fake.detach())
+        best_D.zero_grad()
+        (softplus(-real_logits) + softplus(fake_logits)).mean().backward()
+        best_D.step()
+        best_G.zero_grad()
+        softplus(-D(fake)).mean().backward()
+        best_G.step()
+        networks = {"G": G, "D": D} if what.get("networks", True) else {}
+        fakes = {"fake": fake} if what.get("fakes", True) else {}
+        doctor.observe(step, real_logits=real_logits, fake_logits=fake_logits, **fakes, **networks)
+    return doctor
+
+
+def watching(**rest) -> Doctor:
+    return Doctor(held_out=ring(256, 10**6), train=ring(256, 10**7), every=25, **rest)
+
+
+def test_a_healthy_loop_is_healthy():
+    doctor = trained(watching(latents=torch.randn(256, 2)))
+    assert doctor.findings() == []
+    assert "No fault in 23 looks." in str(doctor)
+
+
+def test_a_critic_that_hardly_learns_is_found_with_evidence_and_remedies():
+    doctor = trained(watching(), rates=(1e-3, 1e-7))
+    [finding] = doctor.findings()
+    assert finding.fault == "critic-too-weak"
+    assert finding.active
+    assert finding.remedies
+    text = str(doctor)
+    assert "Critic too weak (warning), since step" in text
+    assert "try: --set players.D.learning_rate=0.0004" in text
+
+
+def test_a_finding_is_told_once():
+    doctor, told = watching(), []
+    original = doctor.observe
+    doctor.observe = lambda *a, **k: told.extend(original(*a, **k)) or []  # type: ignore[method-assign]
+    trained(doctor, rates=(1e-3, 1e-7))
+    assert [finding.fault for finding in told] == ["critic-too-weak"]
+
+
+def test_two_tensors_of_logits_are_enough_for_something():
+    doctor = trained(Doctor(every=25), steps=100, networks=False, fakes=False)
+    assert doctor.diagnosis.history.knows("auc/held_out", "logits/fake")
+    assert "critic-too-strong (needs energy)" in str(doctor)
+
+
+def test_values_that_are_not_finite_are_found_at_once():
+    doctor = Doctor(every=1)
+    doctor.observe(1, real_logits=torch.zeros(4), fake_logits=torch.zeros(4))
+    [finding] = doctor.observe(2, real_logits=torch.full((4,), torch.nan), fake_logits=torch.zeros(4))
+    assert finding.fault == "non-finite"
+
+
+def test_looking_changes_nothing():
+    G, D = DCGANGenerator(4, 1, 8, width=4), DCGANCritic(1, 8, width=4, normalisation="batch")
+    G.train()
+    D.eval()
+    before = {k: v.clone() for net in (G, D) for k, v in net.state_dict().items()}
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    x = torch.rand(64, 1, 8, 8)
+    torch.manual_seed(0)
+    doctor = Doctor(held_out=x, latents=torch.zeros(32, 4), every=1)
+    for step in range(3):
+        doctor.observe(step, real_logits=torch.zeros(4), fake_logits=torch.zeros(4), G=G, D=D)
+    assert torch.equal(torch.rand(1), expected)
+    assert G.training
+    assert not D.training
+    after = {k: v for net in (G, D) for k, v in net.state_dict().items()}
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="at least 16 examples"):
+        Doctor(held_out=torch.zeros(3, 2))
+    with pytest.raises(ValueError, match="every = 0"):
+        Doctor(every=0)
+    doctor = Doctor(held_out=torch.zeros(16, 2))
+    with pytest.raises(ValueError, match="expected the same shape"):
+        doctor.observe(1, real_logits=torch.zeros(4), fake_logits=torch.zeros(4), fake=torch.zeros(4, 3))
+
+
+def test_words():
+    assert sparkline([]) == ""
+    assert sparkline([(0, 1.0), (1, 1.0)]) == "▁▁"
+    assert len(sparkline([(i, float(i)) for i in range(1000)])) == 40
+    assert setting("game.ada", True) == "game.ada=true"
+    assert setting("game.ada", {"limit": 0.5}) == 'game.ada="{limit = 0.5}"'
+    assert setting("game.loss", "hinge") == "game.loss=hinge"
