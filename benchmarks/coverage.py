@@ -362,8 +362,25 @@ EFFECTS = [
     Method("APA", {**ALONE, "game.apa": True}),
 ]
 
+BALANCED = {
+    **RELATIVISTIC,
+    **slopes(0.5),
+    "game.network.initialisation": "normal",
+}
+"""What keeps a small critic in the game, together with a generator that moves more slowly than it does."""
+
 STACKED = [
     ("normal", Method("DCGAN", DCGAN, 30_000)),
+    ("quarter", Method("RpGAN + R1 + R2", {**BALANCED, **rates(1e-3)}, 15_000)),
+    ("quarter", Method("RpGAN + R1 + R2, two time scales", {**BALANCED, **rates(2e-3, 5e-4)}, 50_000)),
+    (
+        "quarter",
+        Method(
+            "RpGAN + R1 + R2, two time scales, packing 2",
+            {**BALANCED, **rates(4e-3, 4e-4), "game.packing": 2},
+            36_000,
+        ),
+    ),
 ]
 
 PUBLISHED = {
