@@ -6,7 +6,7 @@ import math
 import pytest
 
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
-from equipoise.doctor.fault import Fault, scaled_rate
+from equipoise.doctor.fault import Fault, balanced_rates, scaled_rate
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
@@ -104,3 +104,9 @@ def test_a_rate_is_scaled_whether_number_or_schedule():
     assert scaled_rate({"players.G.learning_rate": schedule}, "G", 2.0) == {
         "players.G.learning_rate": {"start": 2e-3, "end": 0.0, "shape": "cosine"}
     }
+
+
+def test_balanced_rates_put_the_critic_ahead():
+    assert balanced_rates({}) == {"players.D.learning_rate": 4e-4, "players.G.learning_rate": 5e-5}
+    behind = balanced_rates({"players.D.learning_rate": 1e-6, "players.G.learning_rate": 1e-3})
+    assert behind == {"players.D.learning_rate": 2e-3, "players.G.learning_rate": 2.5e-4}

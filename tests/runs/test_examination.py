@@ -44,7 +44,12 @@ def test_a_fault_is_found_in_a_run_and_told_while_it_trains(weak):
 
 def test_remedies_follow_from_the_recipe(weak):
     [finding] = examine(weak).findings
-    assert finding.remedies[0].settings["players.D.learning_rate"] == pytest.approx(2e-6)
+    rates = finding.remedies[0].settings
+    assert rates["players.D.learning_rate"]["start"] == pytest.approx(2e-3)  # twice that of G, which was far ahead
+    assert rates["players.G.learning_rate"]["start"] == pytest.approx(2.5e-4)
+    page = (weak / "report.html").read_text()
+    assert "What the doctor says" in page
+    assert "players.D.learning_rate=&#34;{start = 0.002, end = 0.0}&#34;" in page
 
 
 def test_the_command_prints_findings_and_leaves_with_their_severity(weak):

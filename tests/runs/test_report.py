@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from equipoise.core.errors import DataError
-from equipoise.runs import report
-from equipoise.runs.journal import Journal
+from equipoise.runs.journal import Journal, without_undone
 from equipoise.runs.provenance import Label, read_label, write_animation, write_png
 from equipoise.runs.report import write_report
 
@@ -203,7 +202,7 @@ def test_what_was_measured_now_and_then_is_a_curve_too(tmp_path: Path):
 
 def test_curves_leave_out_what_a_rollback_took_back(tmp_path: Path):
     lines = [{"step": step, "signals": {}} for step in (10, 20, 30, 20, 30, 40)]
-    kept = report._without_undone(lines)
+    kept = without_undone(lines)
     assert [line["step"] for line in kept] == [10, 20, 30, 40]
     assert kept[1] is lines[3]
     assert kept[2] is lines[4]

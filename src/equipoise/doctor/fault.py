@@ -37,3 +37,18 @@ def scaled_rate(settings: Settings, player: str, factor: float) -> dict[str, Any
     if isinstance(rate, Mapping):
         return {key: {**rate, **{end: rate[end] * factor for end in ("start", "end") if end in rate}}}
     return {key: rate * factor}
+
+
+def highest_rate(settings: Settings, player: str) -> float:
+    """The learning rate at which a player starts."""
+    rate = settings.get(f"players.{player}.learning_rate", 2e-4)
+    return float(rate["start"] if isinstance(rate, Mapping) else rate)
+
+
+def balanced_rates(settings: Settings) -> dict[str, Any]:
+    """Two time scales: a generator of a quarter of its rate before a critic of twice its own, or of the generator's."""
+    generator = scaled_rate(settings, "G", 0.25)
+    if highest_rate(settings, "D") >= highest_rate(settings, "G"):
+        return {**scaled_rate(settings, "D", 2.0), **generator}
+    twice = scaled_rate(settings, "G", 2.0)
+    return {"players.D.learning_rate": twice["players.G.learning_rate"], **generator}

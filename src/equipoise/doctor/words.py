@@ -39,9 +39,15 @@ def setting(key: str, value: object) -> str:
     if isinstance(value, bool):
         return f"{key}={str(value).lower()}"
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{name} = {toml(item)}" for name, item in value.items())
+        plain = {"begin": 0.0, "until": 1.0, "shape": "linear", "warmup": 0.0}  # what a schedule is by default
+        inside = ", ".join(f"{name} = {toml(x)}" for name, x in value.items() if plain.get(name) != x)
         return f'{key}="{{{inside}}}"'
     return f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}"
+
+
+def options(settings: Mapping[str, object]) -> str:
+    """Changes of a recipe as options of `equipoise train`."""
+    return " ".join(f"--set {setting(key, value)}" for key, value in settings.items())
 
 
 def toml(value: object) -> str:
@@ -61,9 +67,8 @@ def paragraph(finding: Finding, *, first: bool) -> Iterable[str]:
         line = sparkline(finding.curves.get(item.signal, ()))
         yield f"  {item.signal} = {number(item.value)}; healthy: {item.healthy}{'   ' + line if line else ''}"
     for index, remedy in enumerate(finding.remedies):
-        what = " ".join(f"--set {setting(key, value)}" for key, value in remedy.settings.items())
         anew = " (in a new run)" if remedy.restarts else ""
-        yield f"  {'try' if index == 0 else 'or'}: {what}{anew}"
+        yield f"  {'try' if index == 0 else 'or'}: {options(remedy.settings)}{anew}"
         yield f"       {remedy.why}"
 
 

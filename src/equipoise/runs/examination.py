@@ -9,8 +9,8 @@ from equipoise.core.errors import EquipoiseError, RecipeError
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
 from equipoise.doctor.finding import Finding
 from equipoise.doctor.words import told
-from equipoise.runs.journal import read
-from equipoise.runs.recipe import Recipe, read_toml, to_dict
+from equipoise.runs.journal import read, without_undone
+from equipoise.runs.recipe import read_toml
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def examine(path: Path | str) -> Examination:
         settings = dotted(read_toml(journal.parent / "recipe.toml"))
     except (EquipoiseError, OSError):
         notes.append("Without a readable recipe.toml, remedies cannot follow from the present settings.")
-    diagnosis = diagnosed(read(journal))
+    diagnosis = diagnosed(without_undone(read(journal)))
     return examination(diagnosis, path.resolve().name, settings, notes)
 
 
@@ -77,11 +77,6 @@ def examination(diagnosis: Diagnosis, name: str, settings: Mapping[str, Any], no
     return Examination(
         name, len(history.steps), history.step, diagnosis.findings(settings), diagnosis.silent(), tuple(notes)
     )
-
-
-def settings_of(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as dotted keys."""
-    return dotted(to_dict(recipe))
 
 
 def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

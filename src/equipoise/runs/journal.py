@@ -52,6 +52,16 @@ def read(path: Path | str) -> list[dict[str, Any]]:
     return [_entry(line, path) for line in _lines(path)] if path.exists() else []
 
 
+def without_undone(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A rollback takes steps back: a line replaces all earlier lines of its step and of later ones."""
+    kept: list[dict[str, Any]] = []
+    for line in lines:
+        while kept and (kept[-1].get("step") or 0) >= (line.get("step") or 0):
+            kept.pop()
+        kept.append(line)
+    return kept
+
+
 def _lines(path: Path) -> list[str]:
     with disk_errors("reading a journal", path):
         text = path.read_bytes().decode("utf-8", "replace")

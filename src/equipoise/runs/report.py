@@ -5,6 +5,7 @@ import io
 import json
 import math
 import shlex
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,10 @@ from markupsafe import Markup
 
 from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, DiskError
+from equipoise.doctor import words as doctor_words
+from equipoise.doctor.diagnosis import diagnosed
 from equipoise.runs import journal
+from equipoise.runs.examination import dotted
 from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, read_label
 from equipoise.version import __version__
 
@@ -40,6 +44,8 @@ def write_report(folder: Path | str) -> Path:
         status=_status(run),
         tiles=_tiles(run),
         pictures=_pictures(run),
+        findings=_findings(run),
+        judged=any("probe/" in name for line in run.signals for name in line.get("signals") or {}),
         curves=_curves(run),
         has_marks=any(event.get("kind") in _MARKED for event in run.events),
         measurements=_measurements(run),
@@ -78,7 +84,7 @@ def _load(folder: Path) -> _Run:
             setattr(run, name, journal.read(folder / f"{name}.jsonl"))
         except (DataError, DiskError) as error:
             run.notices.append(str(error))
-    run.signals = _without_undone(run.signals)
+    run.signals = journal.without_undone(run.signals)
     for name, kind in (("metrics", list), ("environment", dict)):
         path = folder / f"{name}.json"
         try:
@@ -98,16 +104,6 @@ def _load(folder: Path) -> _Run:
     if not run.signals:
         run.notices.append("No signals were written yet, so there are no curves.")
     return run
-
-
-def _without_undone(signals: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A rollback takes steps back: a line replaces all earlier lines of its step and of later ones."""
-    kept: list[dict[str, Any]] = []
-    for line in signals:
-        while kept and (kept[-1].get("step") or 0) >= (line.get("step") or 0):
-            kept.pop()
-        kept.append(line)
-    return kept
 
 
 # Words and numbers
@@ -361,6 +357,48 @@ class _Chart:
     legend: list[tuple[str, str]]
     """(label, style): in HTML rather than in the drawing, so that it wraps."""
     svg: Markup
+
+
+_TONES = {"note": "calm", "warning": "warn", "critical": "bad"}
+
+
+def _findings(run: _Run) -> list[dict[str, Any]]:
+    """What the doctor found, the first persistent cause first, with its evidence as curves."""
+    try:
+        settings = dotted(tomllib.loads(run.recipe))
+    except tomllib.TOMLDecodeError:
+        settings = {}
+    return [
+        {
+            "title": finding.title,
+            "tone": _TONES[finding.severity],
+            "severity": finding.severity,
+            "when": f"since step {finding.since:,}"
+            if finding.active
+            else f"from step {finding.since:,} to {finding.until:,}",
+            "explanation": finding.explanation,
+            "evidence": [(item.signal, doctor_words.number(item.value), item.healthy) for item in finding.evidence],
+            "charts": [
+                _chart(name, "", [_curve(name, curve)], marks=[finding.since])
+                for name, curve in finding.curves.items()
+                if len(curve) > 1
+            ],
+            "remedies": [
+                (
+                    " ".join(f"--set {doctor_words.setting(key, value)}" for key, value in r.settings.items()),
+                    r.why,
+                    r.restarts,
+                )
+                for r in finding.remedies
+            ],
+        }
+        for finding in diagnosed(run.signals).findings(settings)
+    ]
+
+
+def _curve(name: str, points: Sequence[tuple[int, float]]) -> "_Line":
+    steps, values = np.array(points, dtype=float).T
+    return _Line(name, steps, values, 0)
 
 
 _MARKED = ("bad_step", "rollback", "fallback")

@@ -13,13 +13,13 @@ from equipoise.core.disk import disk_errors
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.source import Source
-from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.diagnosis import Diagnosis, diagnosed
 from equipoise.doctor.words import number
 from equipoise.engine import trainer as engine
 from equipoise.monitor.grids import grid, scatter
 from equipoise.monitor.record import Record
 from equipoise.runs.board import Board
-from equipoise.runs.journal import Journal, read
+from equipoise.runs.journal import Journal, read, without_undone
 from equipoise.runs.lookout import Lookout
 from equipoise.runs.provenance import Label, write_png
 from equipoise.runs.recipe import Watching
@@ -58,8 +58,7 @@ class Watcher:
         self.trainer = trainer
         step = trainer.clock.step
         self.signals.truncate_after(step)
-        for line in read(self.signals.path):
-            self.diagnosis.look(line)
+        self.diagnosis = diagnosed(without_undone(read(self.signals.path)))
         self.known = {finding.fault for finding in self.diagnosis.findings()}
         if self.settings.tensorboard:
             self.board = Board(self.folder / "tensorboard", purge_step=step + 1 if step else None)
@@ -120,7 +119,10 @@ class Watcher:
 
     def diagnose(self, line: Mapping[str, Any]) -> None:
         """Ask the doctor, and tell of what is found for the first time."""
-        self.diagnosis.look(line)
+        if line["step"] <= self.diagnosis.history.step:  # after a rollback
+            self.diagnosis = diagnosed(without_undone(read(self.signals.path)))
+        else:
+            self.diagnosis.look(line)
         for finding in self.diagnosis.findings():
             if finding.fault not in self.known:
                 self.known.add(finding.fault)

@@ -8,7 +8,7 @@ data at once: they are far away, or spread much wider than the data.
 **False positives.** At the equilibrium the critic is a coin too, but then the fakes are near.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Settings, balanced_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
@@ -35,7 +35,7 @@ def remedies(settings: Settings) -> list[Remedy]:
     width = settings.get("game.network.critic_width") or settings.get("game.network.width", 64)
     return [
         Remedy(
-            {**scaled_rate(settings, "D", 2.0), **scaled_rate(settings, "G", 0.25)},
+            balanced_rates(settings),
             "Two time scales: a faster critic before a slower generator.",
         ),
         Remedy({"game.critic_steps": steps + 2}, "More moves of the critic for each of the generator's."),

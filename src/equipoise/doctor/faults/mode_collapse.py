@@ -8,7 +8,7 @@ near repetitions), and the critic is not simply winning. With labels also: withi
 **False positives.** The first steps, before the generator has spread out.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Settings, balanced_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
@@ -40,7 +40,7 @@ def remedies(settings: Settings) -> list[Remedy]:
     steps = int(settings.get("game.critic_steps", 1))
     return [
         Remedy(
-            {**scaled_rate(settings, "D", 2.0), **scaled_rate(settings, "G", 0.25)},
+            balanced_rates(settings),
             "Back to the most varied checkpoint; a faster critic before a slower generator.",
         ),
         Remedy(
