@@ -1,0 +1,157 @@
+"""The autopilot: which remedy is tried when, and whether it helped. It decides; somebody else carries it out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.fault import Settings
+from equipoise.doctor.finding import Finding, Remedy
+
+TOLD = ("energy", "diversity", "nearest", "coverage", "auc/held_out", "overfit", "copies")
+"""Signals that are written down before and after an intervention."""
+
+
+@dataclass
+class Intervention:
+    """A remedy that was applied: why, what, and what came of it."""
+
+    number: int
+    step: int
+    """At which the decision was made."""
+    finding: Finding
+    remedy: Remedy
+    former: Settings
+    """The whole recipe before, for undoing."""
+    before: dict[str, float]
+    """Signals at the decision."""
+    back_to: int = 0
+    """The step from which training went on."""
+    outcome: Literal["on probation", "helped", "undone"] = "on probation"
+    judged_at: int | None = None
+    after: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        changed = {key: self.former.get(key) for key in self.remedy.settings}
+        return {
+            "number": self.number,
+            "step": self.step,
+            "fault": self.finding.fault,
+            "title": self.finding.title,
+            "since": self.finding.since,
+            "evidence": [vars(item) for item in self.finding.evidence],
+            "settings": dict(self.remedy.settings),
+            "former": changed,
+            "why": self.remedy.why,
+            "restarted": self.remedy.restarts,
+            "back_to": self.back_to,
+            "before": self.before,
+            "outcome": self.outcome,
+            "judged_at": self.judged_at,
+            "after": self.after,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Try this: from the former recipe, with these changes, from the last checkpoint before `since`."""
+
+    intervention: Intervention
+    undone: Intervention | None = None
+    """What is taken back at the same time."""
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """No remedy is left for this."""
+
+    finding: Finding
+    undone: Intervention | None = None
+
+
+Decision = Apply | GiveUp
+
+
+@dataclass
+class Autopilot:
+    """Watches the findings; one remedy at a time, each at most once, and each judged after a probation.
+
+    `fits` says whether a recipe with such changes is a valid one. A remedy helped if its fault does not come back in
+    `probation` looks and no other fault appears; otherwise it is undone and the next one is tried.
+    """
+
+    fits: Callable[[Settings, Remedy], bool]
+    probation: int = 12
+    most: int = 8
+    """Interventions in one training."""
+    interventions: list[Intervention] = field(default_factory=list)
+    tried: set[tuple[str, str]] = field(default_factory=set)
+    looks: int = 0
+    """Since the last intervention began."""
+
+    def consider(self, diagnosis: Diagnosis, settings: Settings) -> Decision | None:
+        """After each look: nothing to do, a remedy to try, or nothing left to try."""
+        self.looks += 1
+        active = [finding for finding in diagnosis.findings(settings) if finding.active and finding.severity != "note"]
+        present = self.present()
+        if present is None:
+            return self.treat(active[0], diagnosis, settings, undone=None) if active else None
+        if not active:
+            if self.looks >= self.probation:
+                self.judge(present, diagnosis, "helped", "The fault did not come back.")
+            return None
+        again = next((finding for finding in active if finding.fault == present.finding.fault), None)
+        what = "The fault came back." if again else f"It brought another fault: {active[0].title}."
+        self.judge(present, diagnosis, "undone", what)
+        return self.treat(present.finding, diagnosis, present.former, undone=present)
+
+    def present(self) -> Intervention | None:
+        """The intervention that is on probation."""
+        last = self.interventions[-1] if self.interventions else None
+        return last if last is not None and last.outcome == "on probation" else None
+
+    def treat(
+        self, finding: Finding, diagnosis: Diagnosis, settings: Settings, *, undone: Intervention | None
+    ) -> Decision:
+        """The first remedy that was not tried and makes a valid recipe."""
+        for remedy in finding.remedies:
+            key = (finding.fault, repr(sorted(remedy.settings.items(), key=repr)))
+            if key in self.tried or len(self.interventions) >= self.most:
+                continue
+            self.tried.add(key)
+            if all(settings.get(k) == v for k, v in remedy.settings.items()) or not self.fits(settings, remedy):
+                continue
+            intervention = Intervention(
+                len(self.interventions) + 1,
+                diagnosis.history.step,
+                finding,
+                remedy,
+                dict(settings),
+                measured(diagnosis),
+            )
+            self.interventions.append(intervention)
+            self.looks = 0
+            return Apply(intervention, undone)
+        return GiveUp(finding, undone)
+
+    def judge(
+        self, intervention: Intervention, diagnosis: Diagnosis, outcome: Literal["helped", "undone"], reason: str
+    ) -> None:
+        """Write down what came of it."""
+        intervention.outcome, intervention.reason = outcome, reason
+        intervention.judged_at, intervention.after = diagnosis.history.step, measured(diagnosis)
+
+
+def measured(diagnosis: Diagnosis) -> dict[str, float]:
+    """The newest values of the signals that say how well things stand."""
+    return {name: diagnosis.history.last(name) for name in TOLD if diagnosis.history.knows(name)}
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """An intervention in one line."""
+    what = ", ".join(f"{key}: {row['former'].get(key)} -> {value}" for key, value in row["settings"].items())
+    where = "anew from the start" if row["restarted"] or row["back_to"] == 0 else f"from step {row['back_to']:,}"
+    return f"{row['number']}. Step {row['step']:,}: {row['title']}. {what}; {where}. {row['outcome'].capitalize()}."

@@ -1,0 +1,91 @@
+"""One remedy at a time, judged after a probation, undone if it did not help; it never loops and it can give up."""
+
+from typing import Any
+
+from equipoise.doctor.autopilot import Apply, Autopilot, GiveUp
+from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.fault import Fault
+from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.history import History
+
+
+def fault(name: str, *remedies: dict[str, Any]) -> Fault:
+    def symptom(history: History) -> list[Evidence]:
+        return [Evidence(name, history.last(name), "0")] if history.last(name) > 0 else []
+
+    tried = [Remedy(settings, "why") for settings in remedies]
+    return Fault(name, name, "warning", (name,), symptom, "it is there", looks=2, remedies=lambda settings: tried)
+
+
+FAULTS = (fault("a", {"x": 1}, {"x": 2}, {"bad": 1}), fault("b", {"y": 1}))
+
+
+def pilot(**rest: Any) -> Autopilot:
+    return Autopilot(fits=lambda settings, remedy: "bad" not in remedy.settings, probation=3, **rest)
+
+
+def looks(autopilot: Autopilot, settings: dict[str, Any], *, a: list[int], b: int = 0, start: int = 0) -> Any:
+    """Decisions over a stretch of training; it ends with the first."""
+    diagnosis = Diagnosis(FAULTS)
+    for number, value in enumerate(a):
+        diagnosis.observe(start + 25 * (number + 1), {"a": value, "b": b})
+        if decision := autopilot.consider(diagnosis, settings):
+            return decision
+    return None
+
+
+def test_health_is_left_alone():
+    assert looks(pilot(), {}, a=[0, 1, 0, 1, 0]) is None
+
+
+def test_the_first_remedy_is_tried_and_judged_after_its_probation():
+    autopilot = pilot()
+    decision = looks(autopilot, {"x": 0}, a=[0, 1, 1, 1])
+    assert isinstance(decision, Apply)
+    assert decision.intervention.remedy.settings == {"x": 1}
+    assert decision.intervention.finding.since == 50
+    assert decision.intervention.step == 75
+    assert autopilot.interventions[0].outcome == "on probation"
+    assert looks(autopilot, {"x": 1}, a=[0, 0, 0, 0]) is None
+    assert autopilot.interventions[0].outcome == "helped"
+    assert autopilot.interventions[0].as_dict()["former"] == {"x": 0}
+
+
+def test_what_does_not_help_is_undone_and_the_next_is_tried_from_the_former_recipe():
+    autopilot = pilot()
+    looks(autopilot, {"x": 0}, a=[1, 1])
+    decision = looks(autopilot, {"x": 1}, a=[0, 1, 1])
+    assert isinstance(decision, Apply)
+    assert decision.undone is autopilot.interventions[0]
+    assert decision.undone.outcome == "undone"
+    assert decision.intervention.remedy.settings == {"x": 2}
+    assert decision.intervention.former == {"x": 0}
+
+
+def test_a_remedy_that_brings_another_fault_is_undone():
+    autopilot = pilot()
+    looks(autopilot, {}, a=[1, 1])
+    decision = looks(autopilot, {}, a=[0, 0], b=1)
+    assert decision.undone.reason == "It brought another fault: b."
+
+
+def test_when_nothing_is_left_it_gives_up_and_never_tries_twice():
+    autopilot = pilot()
+    looks(autopilot, {}, a=[1, 1])
+    looks(autopilot, {}, a=[1, 1])
+    decision = looks(autopilot, {}, a=[1, 1])  # the third remedy makes no valid recipe
+    assert isinstance(decision, GiveUp)
+    assert decision.finding.fault == "a"
+    assert [i.outcome for i in autopilot.interventions] == ["undone", "undone"]
+    assert isinstance(looks(autopilot, {}, a=[1, 1]), GiveUp)
+
+
+def test_what_the_recipe_has_already_is_no_remedy():
+    decision = looks(pilot(), {"x": 1}, a=[1, 1])
+    assert decision.intervention.remedy.settings == {"x": 2}
+
+
+def test_the_number_of_interventions_is_bounded():
+    autopilot = pilot(most=1)
+    looks(autopilot, {}, a=[1, 1])
+    assert isinstance(looks(autopilot, {}, a=[1, 1]), GiveUp)
