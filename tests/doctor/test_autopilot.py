@@ -65,15 +65,15 @@ def test_what_does_not_help_is_undone_and_the_next_is_tried_from_the_former_reci
 def test_a_remedy_that_brings_another_fault_is_undone():
     autopilot = pilot()
     looks(autopilot, {}, a=[1, 1])
-    decision = looks(autopilot, {}, a=[0, 0], b=1)
+    decision = looks(autopilot, {}, a=[0, 0, 0], b=1)
     assert decision.undone.reason == "It brought another fault: b."
 
 
 def test_when_nothing_is_left_it_gives_up_and_never_tries_twice():
     autopilot = pilot()
     looks(autopilot, {}, a=[1, 1])
-    looks(autopilot, {}, a=[1, 1])
-    decision = looks(autopilot, {}, a=[1, 1])  # the third remedy makes no valid recipe
+    looks(autopilot, {}, a=[1, 1, 1])
+    decision = looks(autopilot, {}, a=[1, 1, 1])  # the third remedy makes no valid recipe
     assert isinstance(decision, GiveUp)
     assert decision.finding.fault == "a"
     assert [i.outcome for i in autopilot.interventions] == ["undone", "undone"]
@@ -88,4 +88,18 @@ def test_what_the_recipe_has_already_is_no_remedy():
 def test_the_number_of_interventions_is_bounded():
     autopilot = pilot(most=1)
     looks(autopilot, {}, a=[1, 1])
-    assert isinstance(looks(autopilot, {}, a=[1, 1]), GiveUp)
+    assert isinstance(looks(autopilot, {}, a=[1, 1, 1]), GiveUp)
+
+
+def test_a_remedy_may_take_longer_while_the_fakes_come_nearer():
+    autopilot = pilot()
+    looks(autopilot, {}, a=[1, 1])
+    diagnosis = Diagnosis(FAULTS)
+    for number, energy in enumerate([4.0, 3.0, 2.0, 1.5, 1.2]):
+        diagnosis.observe(25 * (number + 1), {"a": 1, "b": 0, "energy": energy})
+        assert autopilot.consider(diagnosis, {}) is None
+    for number in range(5, 12):
+        diagnosis.observe(25 * (number + 1), {"a": 1, "b": 0, "energy": 4.0})
+        if decision := autopilot.consider(diagnosis, {}):
+            break
+    assert decision.undone.reason == "The fault is still there."

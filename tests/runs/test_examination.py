@@ -8,7 +8,8 @@ import pytest
 
 import equipoise
 from equipoise.core.errors import RecipeError
-from equipoise.runs.examination import dotted, examine
+from equipoise.runs.examination import examine
+from equipoise.runs.recipe import dotted
 
 SMALL = {
     "training.steps": 500,

@@ -16,6 +16,7 @@ def train(
     set_: Settings = None,
     run: Path | None = None,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    autopilot: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Train a GAN. Without arguments: on the handwritten digits that come with scikit-learn.
 
@@ -31,13 +32,16 @@ def train(
         The run folder to create; by default a new one under runs/.
     dry_run
         Print the resolved recipe, players, shapes, predicted memory and time; train nothing, write nothing.
+    autopilot
+        Treat faults on the way: go back to the last healthy checkpoint and on with a changed recipe.
     """
     from equipoise.cli.show import after_training, dry
     from equipoise.recipes import load
     from equipoise.runs.recipe import parse_setting
     from equipoise.runs.run import Run
 
-    chosen, origin = load(recipe, data=data, settings=dict(map(parse_setting, set_ or [])))
+    settings = dict(map(parse_setting, set_ or [])) | ({"watching.autopilot": True} if autopilot else {})
+    chosen, origin = load(recipe, data=data, settings=settings)
     print("Reading the data …", flush=True)
     if dry_run:
         dry(chosen, origin)

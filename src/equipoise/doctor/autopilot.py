@@ -75,12 +75,19 @@ class GiveUp:
 Decision = Apply | GiveUp
 
 
+URGENT = ("non-finite", "learning-rate", "dead-generator", "exploding-critic")
+"""Faults that do not wait for the end of a probation."""
+BETTER = 0.7
+"""A fault that is still there may stay for a while if the distance to the data fell to this share of what it was."""
+
+
 @dataclass
 class Autopilot:
     """Watches the findings; one remedy at a time, each at most once, and each judged after a probation.
 
-    `fits` says whether a recipe with such changes is a valid one. A remedy helped if its fault does not come back in
-    `probation` looks and no other fault appears; otherwise it is undone and the next one is tried.
+    `fits` says whether a recipe with such changes is a valid one. After `probation` looks a remedy has helped if no
+    fault is there; it gets up to four times as long while the fakes come nearer; otherwise it is undone and the next
+    one is tried.
     """
 
     fits: Callable[[Settings, Remedy], bool]
@@ -91,6 +98,8 @@ class Autopilot:
     tried: set[tuple[str, str]] = field(default_factory=set)
     looks: int = 0
     """Since the last intervention began."""
+    at_first: float = float("nan")
+    """The distance to the data at the first of them."""
 
     def consider(self, diagnosis: Diagnosis, settings: Settings) -> Decision | None:
         """After each look: nothing to do, a remedy to try, or nothing left to try."""
@@ -99,12 +108,19 @@ class Autopilot:
         present = self.present()
         if present is None:
             return self.treat(active[0], diagnosis, settings, undone=None) if active else None
-        if not active:
-            if self.looks >= self.probation:
-                self.judge(present, diagnosis, "helped", "The fault did not come back.")
+        energy = diagnosis.history.last("energy")
+        if self.looks == 1:
+            self.at_first = energy
+        urgent = [f for f in active if f.fault in URGENT and f.fault != present.finding.fault]
+        if self.looks < self.probation and not urgent:
             return None
-        again = next((finding for finding in active if finding.fault == present.finding.fault), None)
-        what = "The fault came back." if again else f"It brought another fault: {active[0].title}."
+        if not active:
+            self.judge(present, diagnosis, "helped", "The fault did not come back.")
+            return None
+        if energy < BETTER * self.at_first and self.looks < 4 * self.probation and not urgent:
+            return None  # still there, but on the way
+        again = any(finding.fault == present.finding.fault for finding in active)
+        what = "The fault is still there." if again else f"It brought another fault: {(urgent or active)[0].title}."
         self.judge(present, diagnosis, "undone", what)
         return self.treat(present.finding, diagnosis, present.former, undone=present)
 
@@ -133,7 +149,7 @@ class Autopilot:
                 measured(diagnosis),
             )
             self.interventions.append(intervention)
-            self.looks = 0
+            self.looks, self.at_first = 0, float("nan")
             return Apply(intervention, undone)
         return GiveUp(finding, undone)
 

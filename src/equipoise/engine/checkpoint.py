@@ -97,6 +97,12 @@ class Checkpoints:
         for leftover in [*self.folder.glob(".saving-*"), *self.folder.glob(".removed-*")]:
             discard(leftover)
 
+    def forget_from(self, step: int) -> None:
+        """Remove the checkpoints of this step and of later ones, the newest first."""
+        with disk_errors("removing checkpoints", self.folder):
+            for late in sorted((s for s in self.steps() if s >= step), reverse=True):
+                remove_folder(self.path(late))
+
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, ascending; whether they are sound is not looked at."""
         if not self.folder.is_dir():

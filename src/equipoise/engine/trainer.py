@@ -549,6 +549,29 @@ class Trainer:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"The checkpoint does not fit this game: {error}") from error
 
+    def take_over(self, snapshot: Snapshot) -> None:
+        """Stand where a game with other settings was: what fits is taken over, and what is new starts as it is.
+
+        Moments of an optimiser with another rule or other parameters are left behind.
+        """
+        own, tensors = self.game.state_dict(), snapshot.tensors
+        self.game.load_state_dict({**own, **fitting(tensors["game"], own)})
+        for name, value in self.game.state_dict().items():
+            if name in self.averaging.averages:
+                self.averaging.averages[name].copy_(value)
+        for name, value in fitting(tensors["averaged"], self.averaging.averages).items():
+            self.averaging.averages[name].copy_(value)
+        for player, seat in self.seats.items():
+            saved = tensors.get(f"optimizer-{player}", {})
+            try:
+                load_state_tensors(seat.optimizer, seat.parameters, saved, moments=seat.settings.moments())
+            except ValueError:
+                seat.optimizer.state.clear()
+        if self.slow:
+            self.slow = SlowWeights(self.slow.settings, self.slow.fast)
+        self.clock.step, self.clock.examples = int(snapshot.state["step"]), int(snapshot.state["examples"])
+        self.rollbacks, self.bad_in_a_row = int(snapshot.state["rollbacks"]), 0
+
     def save(self) -> None:
         """Save now, if there is a place to save to. A state with a non-finite weight is never saved."""
         if self.checkpoints is None:
@@ -621,3 +644,8 @@ def named_tensors(game: Game) -> dict[str, Tensor]:
 def total_norm(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of all values together."""
     return torch.nn.utils.get_total_norm(tensors)
+
+
+def fitting(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of the tensors that have a namesake of their shape."""
+    return {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}

@@ -10,7 +10,7 @@ from equipoise.doctor.diagnosis import Diagnosis, diagnosed
 from equipoise.doctor.finding import Finding
 from equipoise.doctor.words import told
 from equipoise.runs.journal import read, without_undone
-from equipoise.runs.recipe import read_toml
+from equipoise.runs.recipe import dotted, read_toml
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,3 @@ def examination(diagnosis: Diagnosis, name: str, settings: Mapping[str, Any], no
     return Examination(
         name, len(history.steps), history.step, diagnosis.findings(settings), diagnosis.silent(), tuple(notes)
     )
-
-
-def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted keys. A schedule stays a table.
-
-    >>> dotted({"game": {"loss": "hinge", "rate": {"start": 1.0, "end": 0.0}}})
-    {'game.loss': 'hinge', 'game.rate': {'start': 1.0, 'end': 0.0}}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping) and "start" not in value:
-            flat |= dotted(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

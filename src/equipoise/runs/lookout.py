@@ -33,6 +33,8 @@ class Lookout:
         if isinstance(self.scene.space, torch.nn.Module):
             self.scene.space.to(trainer.device)
         self.mark = (time.monotonic(), trainer.clock.step)
+        self.looked_at = -1
+        """The step of the last look."""
 
     def some(self, source: Source) -> tuple[Tensor, Tensor | None]:
         """The first examples of a source, in its own order, and their labels."""
@@ -66,7 +68,7 @@ class Lookout:
         end = time.monotonic()
         if clock.step > step:
             self.cadence.learn(cost=end - begin, seconds_per_step=(begin - since) / (clock.step - step))
-        self.mark = (end, clock.step)
+        self.mark, self.looked_at = (end, clock.step), clock.step
         return numbers
 
     def seen(self, clock: Clock) -> Scene:

@@ -33,6 +33,8 @@ class Watching(Part):
     tensorboard: bool = True
     probes_every: int | Literal["auto", "off"] = "auto"
     """How often the game is probed for the doctor, in steps; "auto" spends 2 % of the time on it."""
+    autopilot: bool = False
+    """Whether faults are treated: back to the last healthy checkpoint, and on with a changed recipe."""
     space: SpaceName = "random"
     """Where images are compared: "pixels", or "random" for a network with random weights."""
 
@@ -73,12 +75,23 @@ class Recipe(Part):
 
 # What may change while a run lasts: none of it enters the mathematics of a step that is already taken. Where the data
 # lies may change, its content may not: the checkpoints hold its fingerprint.
+FREE_OF_TRAINING = (
+    "steps",
+    "threads",
+    "precision",
+    "measure_every",
+    "shares_every",
+    "save_every",
+    "keep",
+    "patience",
+    "rollbacks",
+)
 FREE_TO_CHANGE = (
     "name",
     "watching",
     "judging",
     "data.path",
-    *(f"training.{key}" for key in ("steps", "threads", "precision", "save_every", "keep", "patience", "rollbacks")),
+    *(f"training.{key}" for key in FREE_OF_TRAINING),
 )
 
 SHORT = reprlib.Repr()
@@ -353,3 +366,18 @@ def recipe_hash(recipe: Recipe) -> str:
         k: v for k, v in flat(recipe).items() if not any(k == f or k.startswith(f"{f}.") for f in FREE_TO_CHANGE)
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys. A schedule stays a table.
+
+    >>> dotted({"game": {"loss": "hinge", "rate": {"start": 1.0, "end": 0.0}}})
+    {'game.loss': 'hinge', 'game.rate': {'start': 1.0, 'end': 0.0}}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping) and "start" not in value:
+            flat |= dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -20,10 +20,11 @@ from markupsafe import Markup
 from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, DiskError
 from equipoise.doctor import words as doctor_words
+from equipoise.doctor.autopilot import told
 from equipoise.doctor.diagnosis import diagnosed
 from equipoise.runs import journal
-from equipoise.runs.examination import dotted
 from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, read_label
+from equipoise.runs.recipe import dotted
 from equipoise.version import __version__
 
 _PICTURE_BYTES = 1_000_000  # of all pictures together, so that the page stays below 2 MB
@@ -45,6 +46,7 @@ def write_report(folder: Path | str) -> Path:
         tiles=_tiles(run),
         pictures=_pictures(run),
         findings=_findings(run),
+        interventions=[told(row) for row in run.interventions],
         judged=any("probe/" in name for line in run.signals for name in line.get("signals") or {}),
         curves=_curves(run),
         has_marks=any(event.get("kind") in _MARKED for event in run.events),
@@ -69,6 +71,7 @@ class _Run:
     signals: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    interventions: list[dict[str, Any]] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
     recipe: str = ""
     samples: list[Path] = field(default_factory=list)
@@ -85,7 +88,7 @@ def _load(folder: Path) -> _Run:
         except (DataError, DiskError) as error:
             run.notices.append(str(error))
     run.signals = journal.without_undone(run.signals)
-    for name, kind in (("metrics", list), ("environment", dict)):
+    for name, kind in (("metrics", list), ("interventions", list), ("environment", dict)):
         path = folder / f"{name}.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else kind()
@@ -401,7 +404,7 @@ def _curve(name: str, points: Sequence[tuple[int, float]]) -> "_Line":
     return _Line(name, steps, values, 0)
 
 
-_MARKED = ("bad_step", "rollback", "fallback")
+_MARKED = ("bad_step", "rollback", "fallback", "intervention")
 _OTHERS: dict[str, str] = {"watch": "Also watched", "share": "Shares of the gradient", "refused": "Refused moves"}
 _PROBED = (
     (

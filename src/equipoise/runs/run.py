@@ -27,6 +27,7 @@ from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, split
+from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints
 from equipoise.engine.trainer import Trainer
 from equipoise.monitor.grids import grid, scatter
@@ -36,6 +37,7 @@ from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.lock import locked
 from equipoise.runs.parts import Examples
+from equipoise.runs.piloting import Intervene, Pilot, described
 from equipoise.runs.provenance import Label, write_animation, write_png
 from equipoise.runs.recipe import (
     Recipe,
@@ -140,6 +142,7 @@ class Run:
         self.check_data(source)
         view = View(self.id, self.recipe.training.steps, console=silent_console() if quiet else None)
         with view:
+            pilot = Pilot(self) if self.recipe.watching.autopilot else None
             watcher = Watcher(
                 self.folder,
                 self.recipe.watching,
@@ -149,6 +152,7 @@ class Run:
                 held_out=parts.held_out,
                 labelled=self.recipe.game.needs_labels,
                 view=view,
+                pilot=pilot,
             )
             try:
                 trainer = self.trainer(parts.train, watcher=watcher, source=source)
@@ -166,20 +170,21 @@ class Run:
                 for complaint in source.skipped:
                     watcher.on_event(trainer.clock, "skipped_data", f"Skipped {complaint}")
                 watcher.begin(trainer)
-                self.fit(trainer, watcher)
+                trainer = self.fit(trainer, watcher, parts=parts, source=source)
             finally:
                 watcher.close()
+            run = self if pilot is None else pilot.run
             self.write_animation()
             write_report(self.folder)
             if self.recipe.judging.at_end:
                 view.event("Trained and saved. Evaluating; the first time, this fits a small network that judges …")
                 try:
-                    self.evaluate(source=source)
+                    run.evaluate(source=source)
                 except (DataError, RecipeError) as error:  # what cannot be judged is trained all the same
                     watcher.on_event(trainer.clock, "warning", f"No evaluation: {error}")
             watcher.on_event(trainer.clock, "finished", f"Trained {trainer.clock.step} steps.")
         write_report(self.folder)
-        return self
+        return run
 
     def warn_of_changes(self, trainer: Trainer, watcher: Watcher) -> None:
         """Say what makes going on differ from a run that never stopped."""
@@ -193,7 +198,45 @@ class Run:
                 "follows a schedule, such as the learning rate, stretches to the new length and jumps here.",
             )
 
-    def fit(self, trainer: Trainer, watcher: Watcher) -> None:
+    def fit(self, trainer: Trainer, watcher: Watcher, *, parts: Split, source: Source) -> Trainer:
+        """Train to the end, through all interventions of the autopilot; the trainer that got there."""
+        while True:
+            try:
+                self.train_on(trainer, watcher)
+                return trainer
+            except Intervene as stop:
+                assert watcher.pilot is not None
+                if isinstance(stop.decision, GiveUp):
+                    error = watcher.pilot.give_up(stop.decision)
+                    watcher.on_event(trainer.clock, "failed", str(error))
+                    write_report(self.folder)
+                    raise error from None
+                trainer = self.healed(stop.decision, trainer, watcher, parts=parts, source=source)
+
+    def healed(self, decision: Apply, trainer: Trainer, watcher: Watcher, *, parts: Split, source: Source) -> Trainer:
+        """A trainer of the changed recipe that stands where the autopilot goes on."""
+        assert watcher.pilot is not None
+        assert trainer.checkpoints is not None
+        steps = [step for step in trainer.checkpoints.steps() if trainer.checkpoints.sound(step)]
+        run = watcher.pilot.next_run(decision, saved=steps, diagnosis=watcher.diagnosis)
+        watcher.on_event(trainer.clock, "intervention", described(decision))
+        back_to = decision.intervention.back_to
+        snapshot = trainer.checkpoints.load(back_to) if back_to else None
+        with disk_errors("writing the recipe", self.folder):
+            replace_file(self.folder / "recipe.toml", to_toml(run.recipe).encode())
+        trainer.checkpoints.forget_from(back_to)
+        healed = run.trainer(parts.train, watcher=watcher, source=source)
+        if snapshot is not None:
+            healed.take_over(snapshot)
+        watcher.close()
+        watcher.begin(healed)
+        return healed
+
+    def with_recipe(self, recipe: Recipe) -> "Run":
+        """This run with another recipe; nothing is written."""
+        return replace(self, recipe=recipe)
+
+    def train_on(self, trainer: Trainer, watcher: Watcher) -> None:
         """Train; whatever ends it early is written down and reported before it goes on its way."""
         try:
             trainer.fit()

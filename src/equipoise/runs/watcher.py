@@ -21,6 +21,7 @@ from equipoise.monitor.record import Record
 from equipoise.runs.board import Board
 from equipoise.runs.journal import Journal, read, without_undone
 from equipoise.runs.lookout import Lookout
+from equipoise.runs.piloting import Pilot
 from equipoise.runs.provenance import Label, write_png
 from equipoise.runs.recipe import Watching
 from equipoise.runs.sampling import samples, settled
@@ -41,7 +42,9 @@ class Watcher:
         held_out: Source,
         labelled: bool,
         view: View,
+        pilot: Pilot | None = None,
     ):
+        self.pilot = pilot
         self.labelled = labelled
         self.folder, self.settings, self.run_id, self.seed, self.view = folder, settings, run_id, seed, view
         self.train, self.held_out = train, held_out
@@ -129,6 +132,8 @@ class Watcher:
                 what = ", ".join(f"{item.signal} {number(item.value)} ({item.healthy})" for item in finding.evidence)
                 message = f"{finding.title} since step {finding.since}: {what}. See: equipoise doctor {self.run_id}"
                 self.on_event(self.trainer.clock, "finding", message)
+        if self.pilot is not None and self.lookout.looked_at == line["step"]:
+            self.pilot.consider(self.diagnosis, self.trainer.clock)
 
     def some_held_out(self, num: int) -> Tensor | tuple[Tensor, Tensor]:
         """The first held-out examples, as the game's data is: with or without labels."""

@@ -1,0 +1,173 @@
+"""The autopilot at work in a run: it goes back, changes the recipe, goes on, and writes all of it down."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from equipoise.core.disk import disk_errors, replace_file
+from equipoise.core.errors import DataError, EquipoiseError
+from equipoise.core.game import Clock
+from equipoise.doctor.autopilot import Apply, Autopilot, Decision, GiveUp
+from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.fault import Settings
+from equipoise.doctor.finding import Remedy
+from equipoise.doctor.words import options
+from equipoise.runs.recipe import dotted, to_dict, to_toml, with_settings
+
+if TYPE_CHECKING:
+    from equipoise.runs.run import Run
+
+LEAST = 0.1
+"""The share of the training that must be left for an intervention to be worth it."""
+
+
+class Intervene(Exception):
+    """Training stops here, for the autopilot to change something."""
+
+    def __init__(self, decision: Decision):
+        super().__init__("the autopilot intervenes")
+        self.decision = decision
+
+
+class RemediesUsedUp(EquipoiseError):
+    """The autopilot has tried what it knows."""
+
+    exit_code = 71
+
+
+@dataclass
+class Pilot:
+    """The autopilot of one run. Its interventions are in `interventions.json`, the former ones of a resumed run too."""
+
+    run: "Run"
+    autopilot: Autopilot = field(init=False)
+    earlier: list[dict[str, Any]] = field(init=False)
+
+    def __post_init__(self):
+        self.original = self.run.recipe
+        self.autopilot = Autopilot(fits=self.fits)
+        self.earlier = interventions(self.run.folder)
+        for row in self.earlier:
+            row["outcome"] = "not judged" if row["outcome"] == "on probation" else row["outcome"]
+            self.autopilot.tried.add((row["fault"], repr(sorted(row["settings"].items(), key=repr))))
+        if self.earlier:
+            steps = int(self.earlier[0].get("steps", self.original.training.steps))
+            self.original = self.original.model_copy(update={"training": replace(self.original.training, steps=steps)})
+
+    def fits(self, settings: Settings, remedy: Remedy) -> bool:
+        """Whether the recipe with these changes makes a game that can be played."""
+        try:
+            recipe = with_settings(self.run.recipe, remedy.settings)
+            self.run.with_recipe(recipe).build_game()
+            return not recipe.game.conflicts(recipe.training, recipe.players)
+        except EquipoiseError:
+            return False
+
+    def consider(self, diagnosis: Diagnosis, clock: Clock) -> None:
+        """Raise `Intervene` where something has to change."""
+        if clock.total - clock.step < LEAST * clock.total:
+            return
+        before = [i.outcome for i in self.autopilot.interventions]
+        decision = self.autopilot.consider(diagnosis, dotted(to_dict(self.run.recipe)))
+        if before != [i.outcome for i in self.autopilot.interventions]:
+            self.write()
+        if decision is not None:
+            raise Intervene(decision)
+
+    def next_run(self, decision: Apply, *, saved: list[int], diagnosis: Diagnosis) -> "Run":
+        """The run with the changed recipe: it goes on from the last checkpoint before the fault, in the same budget.
+
+        Steps that are taken back are lost, so that the whole training takes as many as it was planned for.
+        """
+        intervention, remedy = decision.intervention, decision.intervention.remedy
+        base = self.run.recipe
+        if decision.undone is not None:
+            base = with_settings(base, undoing(decision.undone.former, decision.undone.remedy.settings))
+        sound = healthy(saved, intervention.finding.since, dict(diagnosis.history.values.get("energy", ())))
+        intervention.back_to = 0 if remedy.restarts else sound
+        recipe = with_settings(base, remedy.settings)
+        steps = base.training.steps - (diagnosis.history.step - intervention.back_to)
+        recipe = recipe.model_copy(update={"training": replace(recipe.training, steps=steps)})
+        self.run = self.run.with_recipe(recipe)
+        self.write()
+        return self.run
+
+    def write(self) -> None:
+        """Write down all interventions, and the resulting recipe at its planned length."""
+        folder, steps = self.run.folder, self.original.training.steps
+        rows = [*self.earlier, *({**i.as_dict(), "steps": steps} for i in self.autopilot.interventions)]
+        healed = self.run.recipe.model_copy(update={"training": replace(self.run.recipe.training, steps=steps)})
+        with disk_errors("writing interventions", folder):
+            replace_file(folder / "interventions.json", json.dumps(finite(rows), indent=1).encode())
+            replace_file(folder / "recipe-healed.toml", to_toml(healed).encode())
+
+    def give_up(self, decision: GiveUp) -> RemediesUsedUp:
+        """What to say when no remedy is left."""
+        self.write()
+        title, num = decision.finding.title, len(self.autopilot.interventions)
+        return RemediesUsedUp(
+            f"{title} since step {decision.finding.since}, and the autopilot has no remedy left after {num} "
+            f"interventions. See the report, or: equipoise doctor {self.run.folder}"
+        )
+
+
+def healthy(saved: list[int], since: int, energy: Mapping[int, float]) -> int:
+    """The newest saved step before the fault at which the fakes were about as near as they ever were; 0 if none."""
+    before = [step for step in saved if step < since]
+    best = min((value for step, value in energy.items() if step <= since), default=float("nan"))
+
+    def near(step: int) -> bool:
+        looks = [value for at, value in energy.items() if at <= step]
+        return not looks or not looks[-1] > 1.5 * max(best, 0.02)
+
+    return max(filter(near, before), default=0)
+
+
+def undoing(former: Settings, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that take a change back: what was there before; tables and penalties that were not are left out."""
+    settings: dict[str, Any] = {}
+    for key in changed:
+        table = key.rpartition(".")[0]
+        if key in former:
+            settings[key] = former[key]
+        elif table.endswith("penalties"):
+            settings[table] = {k.rpartition(".")[2]: v for k, v in former.items() if k.rpartition(".")[0] == table}
+        else:
+            settings[key] = DEFAULTS.get(key)
+    return settings
+
+
+DEFAULTS: dict[str, Any] = {"game.critic_steps": 1, "game.ada": False, "game.diffaugment": False}
+
+
+def interventions(folder: Path) -> list[dict[str, Any]]:
+    """What an autopilot did in a run; nothing where there was none. Raises `DataError` for a damaged file."""
+    path = folder / "interventions.json"
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged: {error}. Remove it; the run goes on without what it says.") from error
+
+
+def finite(value: Any) -> Any:
+    """Plain data with None for numbers that JSON does not know."""
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def described(decision: Apply) -> str:
+    """An intervention as an event."""
+    intervention = decision.intervention
+    undone = f"Undone: {options(decision.undone.remedy.settings)}. " if decision.undone else ""
+    where = f"from step {intervention.back_to}" if intervention.back_to else "anew from the start"
+    return (
+        f"{undone}{intervention.finding.title} since step {intervention.finding.since}: going on {where} with "
+        f"{options(intervention.remedy.settings)}. {intervention.remedy.why}"
+    )
