@@ -1,4 +1,5 @@
-"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `doctor`, `recipes`, `techniques`, `report`."""
+"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `doctor`, `runs`, `recipes`, `techniques`,
+`faults`, `report`."""
 
 import os
 import sys
@@ -7,9 +8,11 @@ from cyclopts import App
 
 from equipoise.cli.doctor import doctor
 from equipoise.cli.evaluate import evaluate
+from equipoise.cli.faults import faults
 from equipoise.cli.recipes import recipes
 from equipoise.cli.report import report
 from equipoise.cli.resume import resume
+from equipoise.cli.runs import runs
 from equipoise.cli.sample import sample
 from equipoise.cli.techniques import techniques
 from equipoise.cli.train import train
@@ -20,7 +23,7 @@ app = App(
     version=__version__,
     help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in two minutes.",
 )
-for command in (train, resume, sample, evaluate, doctor, recipes, techniques, report):
+for command in (train, resume, sample, evaluate, doctor, runs, recipes, techniques, faults, report):
     app.command(command)
 
 
