@@ -58,7 +58,8 @@ def test_a_critic_that_hardly_learns_is_found_with_evidence_and_remedies():
     assert finding.remedies
     text = str(doctor)
     assert "Critic too weak (warning), since step" in text
-    assert "try: --set players.D.learning_rate=0.0004" in text
+    assert "try: Two time scales: a faster critic before a slower generator." in text
+    assert "--set" not in text
 
 
 def test_a_finding_is_told_once():

@@ -100,7 +100,8 @@ class Doctor:
         return self.diagnosis.findings()
 
     def __str__(self) -> str:
-        return told(self.findings(), self.diagnosis.silent(), looks=len(self.diagnosis.history.steps))
+        looks = len(self.diagnosis.history.steps)
+        return told(self.findings(), self.diagnosis.silent(), looks=looks, recipe=False)
 
     # ---------------------------------------------------------------- what is looked at
 

@@ -57,7 +57,7 @@ def toml(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def paragraph(finding: Finding, *, first: bool) -> Iterable[str]:
+def paragraph(finding: Finding, *, first: bool, recipe: bool) -> Iterable[str]:
     """What was found, the evidence, and what helps."""
     when = f"since step {finding.since:,}" if finding.active else f"from step {finding.since:,} to {finding.until:,}"
     role = "the first to come" if first else "came later, perhaps as its consequence"
@@ -68,17 +68,21 @@ def paragraph(finding: Finding, *, first: bool) -> Iterable[str]:
         yield f"  {item.signal} = {number(item.value)}; healthy: {item.healthy}{'   ' + line if line else ''}"
     for index, remedy in enumerate(finding.remedies):
         anew = " (in a new run)" if remedy.restarts else ""
-        yield f"  {'try' if index == 0 else 'or'}: {options(remedy.settings)}{anew}"
-        yield f"       {remedy.why}"
+        word = "try" if index == 0 else "or"
+        if recipe:
+            yield f"  {word}: {options(remedy.settings)}{anew}"
+            yield f"       {remedy.why}"
+        else:
+            yield f"  {word}: {remedy.why}{anew}"
 
 
-def told(findings: Sequence[Finding], silent: Mapping[str, str], *, looks: int) -> str:
-    """All that the doctor has to say."""
+def told(findings: Sequence[Finding], silent: Mapping[str, str], *, looks: int, recipe: bool = True) -> str:
+    """All that the doctor has to say; with remedies as changes of a recipe, where there is one."""
     if looks == 0:
         return "Nothing to judge by: no signals were recorded."
     lines: list[str] = []
     for index, finding in enumerate(findings):
-        lines += [*paragraph(finding, first=index == 0), ""]
+        lines += [*paragraph(finding, first=index == 0, recipe=recipe), ""]
     if not findings:
         lines += [f"No fault in {looks} looks.", ""]
     if silent:
