@@ -85,3 +85,23 @@ def test_spaces_are_rows_and_the_same_for_the_same_seed():
     assert net(images).shape == (4, 128)
     assert torch.equal(net(images), RandomNetwork(3)(images))
     assert space_of("random", (2,)) is pixels
+
+
+def test_units_that_answer_the_same_to_every_latent_are_counted():
+    from torch import nn
+
+    from equipoise.monitor.probes import Scene, liveness, watching_units
+
+    network = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 8))
+    with watching_units(network) as still:
+        network(torch.randn(16, 2))
+    assert liveness(Scene(still=tuple(still)))["constant_units"].item() == 0
+    nn.init.constant_(network[0].bias, -100.0)  # every ReLU is dead, so the last layer is constant
+    with watching_units(network) as still:
+        network(torch.randn(16, 2))
+    assert [share.item() for share in still] == [0, 1]
+    assert liveness(Scene()) == {}
+    convolution = nn.Conv2d(1, 2, 3)
+    with watching_units(convolution) as still:
+        convolution(torch.rand(1, 1, 8, 8).expand(4, 1, 8, 8))  # differs from place to place, not from latent to latent
+    assert still[0].item() == 1

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.finding import Finding
 from equipoise.doctor.words import told
-from equipoise.monitor.probes import NUM, Scene, looked_at, remembered
+from equipoise.monitor.probes import NUM, Scene, looked_at, remembered, watching_units
 from equipoise.monitor.spaces import SpaceName, space_of
 
 
@@ -109,8 +109,9 @@ class Doctor:
         """What there is to look at now."""
         made = torch.cat(self.fakes) if self.fakes else None
         if G is not None and self.latents is not None:
-            latents, made = self.latents, G(self.latents).detach()
-            self.scene = replace(self.scene, generator=G, generate=lambda: G(latents))
+            with watching_units(G) as still:
+                made = G(self.latents).detach()
+            self.scene = replace(self.scene, still=tuple(still))
         scene = replace(self.scene, fake=made, fake_logits=fake, train_logits=real)
         if D is not None:
             judged = {"held_out": scene.held_out, "train": scene.train, "fake": made}

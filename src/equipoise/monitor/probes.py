@@ -5,8 +5,9 @@ affair. The names are those of the signals in `signals.jsonl`, behind "probe/".
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +39,8 @@ class Scene:
     space: Space = pixels
     past: tuple[Tensor, ...] = ()
     """Features of the fakes at the last looks, the newest first: at most two."""
-    generator: nn.Module | None = None
-    generate: Callable[[], object] | None = None
-    """Runs the generator once on fixed latents."""
+    still: tuple[Tensor, ...] = ()
+    """Of each of the generator's layers, the share of units that answered the same to all latents: `watching_units`."""
 
 
 Numbers = dict[str, Tensor]
@@ -111,7 +111,7 @@ def surface(scene: Scene) -> Numbers:
     for name, x in (("fake", scene.fake), ("real", scene.held_out)):
         if x is None:
             continue
-        some = x.float().flatten()[:: max(x.numel() // 1_000_000, 1)]
+        some = x.float().flatten()[:: max(x.numel() // 20_000, 1)]
         numbers[f"range/{name}"], numbers[f"lowest/{name}"] = some.abs().quantile(0.999), some.quantile(0.001)
         if x.ndim == 4:
             numbers[f"saturation/{name}"] = measures.saturation(x.float())
@@ -138,28 +138,28 @@ def obedience(scene: Scene) -> Numbers:
 
 def liveness(scene: Scene) -> Numbers:
     """The largest share of units in one of the generator's layers that answer the same to every latent."""
-    if scene.generator is None or scene.generate is None:
-        return {}
+    return {"constant_units": torch.stack(scene.still).amax()} if scene.still else {}
+
+
+@contextmanager
+def watching_units(generator: nn.Module) -> Iterator[list[Tensor]]:
+    """Inside, a pass of the generator adds the share of constant units of each layer that has weights."""
     shares: list[Tensor] = []
 
     def watch(module: nn.Module, inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim >= 2:
-            units = output.detach().float().transpose(0, 1).flatten(1)  # [units, N · positions]
-            if output.ndim == 4:  # a unit is alive if it changes with the latent, not with the place
-                units = (output.detach().float() - output.detach().float().mean(0)).transpose(0, 1).flatten(1)
-                shares.append((units.abs().amax(1) <= 1e-6).float().mean())
-            else:
-                still = units.std(1, correction=0) <= 1e-6 * units.abs().amax(1).clamp_min(1e-12)
-                shares.append(still.float().mean())
+            units = output.detach().float()
+            apart = (units - units[:1]).abs().transpose(0, 1).flatten(1).amax(1)  # [units], over latents and places
+            size = units.abs().transpose(0, 1).flatten(1).amax(1)
+            shares.append((apart <= 1e-6 * size.clamp_min(1e-12)).float().mean())
 
-    layers = [m for m in scene.generator.modules() if not list(m.children()) and list(m.parameters(recurse=False))]
+    layers = [m for m in generator.modules() if not list(m.children()) and list(m.parameters(recurse=False))]
     handles = [layer.register_forward_hook(watch) for layer in layers if not isinstance(layer, nn.Embedding)]
     try:
-        scene.generate()
+        yield shares
     finally:
         for handle in handles:
             handle.remove()
-    return {"constant_units": torch.stack(shares).amax()} if shares else {}
 
 
 PROBES = (
@@ -168,7 +168,7 @@ PROBES = (
     Probe("motion", motion, "one table of 256² distances"),
     Probe("surface", surface, "a look at each pixel"),
     Probe("obedience", obedience, "one more pass of the generator, two tables of distances; only with labels"),
-    Probe("liveness", liveness, "one more pass of the generator"),
+    Probe("liveness", liveness, "a look at each layer's output"),
 )
 
 
@@ -180,7 +180,7 @@ class Cadence:
     took: cost / (budget · seconds per step), rounded up to a multiple of `shortest`.
     """
 
-    budget: float = 0.02
+    budget: float = 0.015
     shortest: int = 25
     longest: int = 2000
     interval: int = field(init=False)
@@ -203,21 +203,3 @@ def looked_at(scene: Scene, probes: tuple[Probe, ...] = PROBES) -> Numbers:
 def remembered(scene: Scene, fake: Tensor) -> tuple[Tensor, ...]:
     """The features of these fakes and of the last look, for the next scene's `past`."""
     return (scene.space(fake), *scene.past[:1])
-
-
-def missing(scene: Scene) -> Mapping[str, str]:
-    """What cannot be measured on a scene, and why."""
-    needs = {
-        "auc/held_out": ("held_out_logits", "fake_logits"),
-        "overfit": ("train_logits", "held_out_logits"),
-        "diversity": ("fake", "held_out"),
-        "copies": ("fake", "train", "held_out"),
-        "movement": ("fake", "held_out", "past"),
-        "labels/effect": ("train_labels", "fake_labels", "relabelled"),
-        "constant_units": ("generator", "generate"),
-    }
-    gone = {n: [part for part in parts if getattr(scene, part) in (None, ())] for n, parts in needs.items()}
-    return {name: f"needs {' and '.join(parts)}" for name, parts in gone.items() if parts}
-
-
-__all__ = ["NUM", "PROBES", "Cadence", "Probe", "Scene", "looked_at", "missing", "remembered", "replace"]

@@ -11,7 +11,7 @@ from equipoise.core.game import Clock, Game, LatentGame
 from equipoise.core.seeding import generator, seed_torch, stable_seed
 from equipoise.data.source import Source
 from equipoise.engine import trainer as engine
-from equipoise.monitor.probes import NUM, Cadence, Scene, looked_at, remembered
+from equipoise.monitor.probes import NUM, Cadence, Scene, looked_at, remembered, watching_units
 from equipoise.monitor.spaces import space_of
 from equipoise.runs.recipe import Watching
 
@@ -91,11 +91,14 @@ class Lookout:
             return replace(scene, fake=fake) if fake.shape == held_out.shape else scene
         z = self.trainer.place(torch.randn(self.num, game.z_dim, generator=generator(self.seed, "probe latents")))
         labels = held_out_labels
-        fake = game.generate(z, labels)
-        scene = replace(scene, fake=fake, fake_labels=labels, fake_logits=game.judge(batch(fake, labels)))
+        with watching_units(game) as still:
+            fake = game.generate(z, labels)
+        scene = replace(
+            scene, still=tuple(still), fake=fake, fake_labels=labels, fake_logits=game.judge(batch(fake, labels))
+        )
         if labels is not None:
             scene = replace(scene, relabelled=game.generate(z, (labels + 1) % game.num_classes))
-        return replace(scene, generator=game, generate=lambda: game.generate(z, labels))
+        return scene
 
 
 def latent(game: Game) -> bool:

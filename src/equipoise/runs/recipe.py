@@ -32,7 +32,7 @@ class Watching(Part):
     """Examples in a sample grid."""
     tensorboard: bool = True
     probes_every: int | Literal["auto", "off"] = "auto"
-    """How often the game is probed for the doctor, in steps; "auto" spends 2 % of the time on it."""
+    """How often the game is probed for the doctor, in steps; "auto" spends 1.5 % of the time on it."""
     autopilot: bool = False
     """Whether faults are treated: back to the last healthy checkpoint, and on with a changed recipe."""
     space: SpaceName = "random"

@@ -1,0 +1,93 @@
+"""What watching costs: the same training with and without recording and the doctor, in turns, in one process.
+
+    python -m benchmarks.watching        # benchmarks/results/watching.json
+
+A DCGAN on images of 32×32 pixels in three channels (random ones: time does not depend on what they show), batch 64.
+"doctor" records every loss, gradient, rate and logit, probes the game, asks all faults, and writes its journals, at the
+default cadences; "all" draws sample grids and TensorBoard's scalars, pictures and histograms beside.
+"""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.speed import commit
+from equipoise.data.source import Source, tensor_source
+from equipoise.engine.trainer import Trainer
+from equipoise.runs.environment import processor_name
+from equipoise.runs.parts import Examples
+from equipoise.runs.recipe import Recipe, with_settings
+from equipoise.runs.run import Run, silent_console
+from equipoise.runs.view import View
+from equipoise.runs.watcher import Watcher
+
+RESULTS = Path(__file__).parent / "results" / "watching.json"
+ROUNDS, BLOCK = 8, 100
+BASE = {
+    "game.network.kind": "dcgan",
+    "game.network.width": 32,
+    "game.penalties": {"r1": {"weight": 0.5, "every": 16}},
+    "training.steps": 10**6,
+    "training.precision": "fp32",
+    "training.threads": 1,
+    "training.save_every": 10**9,
+}
+QUIET = {"watching.tensorboard": False, "watching.samples_every": 10**9, "watching.histograms_every": 10**9}
+VARIANTS = {"nothing": {**QUIET, "watching.probes_every": "off"}, "doctor": QUIET, "all": {}}
+
+
+def trainer(name: str, folder: Path, source: Source) -> Trainer:
+    """A training that is watched in one of the three ways."""
+    recipe = with_settings(Recipe(), {**BASE, **VARIANTS[name]})
+    run = Run(folder / name, recipe, "benchmarks.watching", Examples("images", source.shape))
+    run.folder.mkdir()
+    parts = run.parts(source)
+    if name == "nothing":
+        return run.trainer(parts.train)
+    view = View(name, recipe.training.steps, console=silent_console())
+    watcher = Watcher(
+        run.folder,
+        recipe.watching,
+        run_id=name,
+        seed=0,
+        train=parts.train,
+        held_out=parts.held_out,
+        labelled=False,
+        view=view,
+    )
+    made = run.trainer(parts.train, watcher=watcher, source=source)
+    watcher.begin(made)
+    return made
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    commit()
+    source = tensor_source("images", torch.randint(0, 256, (4000, 3, 32, 32), dtype=torch.uint8))
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {name: trainer(name, Path(folder), source) for name in VARIANTS}
+        seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+        for turn in range(ROUNDS + 1):
+            for name, one in trainers.items():
+                begin = time.process_time()
+                one.fit(until=one.clock.step + BLOCK)
+                if turn:  # the first is a warm-up
+                    seconds[name].append(time.process_time() - begin)
+    each = {name: sum(values) / len(values) / BLOCK for name, values in seconds.items()}
+    row = {
+        "ms_per_step": {name: round(1000 * value, 2) for name, value in each.items()},
+        "cost_of_the_doctor": round(each["doctor"] / each["nothing"] - 1, 4),
+        "cost_of_all": round(each["all"] / each["nothing"] - 1, 4),
+        "steps": ROUNDS * BLOCK,
+        "machine": processor_name(),
+        "commit": commit(),
+    }
+    RESULTS.write_text(json.dumps(row, indent=1) + "\n")
+    print(json.dumps(row, indent=1))
+
+
+if __name__ == "__main__":
+    main()
