@@ -372,13 +372,13 @@ BALANCED = {
 STACKED = [
     ("normal", Method("DCGAN", DCGAN, 30_000)),
     ("quarter", Method("RpGAN + R1 + R2", {**BALANCED, **rates(1e-3)}, 15_000)),
-    ("quarter", Method("RpGAN + R1 + R2, two time scales", {**BALANCED, **rates(8e-3, 4e-4)}, 50_000)),
+    ("quarter", Method("RpGAN + R1 + R2, two time scales", {**BALANCED, **rates(8e-3, 4e-4)}, 35_000)),
     (
         "quarter",
         Method(
             "RpGAN + R1 + R2, two time scales, packing 2",
             {**BALANCED, **rates(8e-3, 4e-4), "game.packing": 2},
-            36_000,
+            26_000,
         ),
     ),
 ]
