@@ -21,7 +21,7 @@ FAULTS = (fault("a", {"x": 1}, {"x": 2}, {"bad": 1}), fault("b", {"y": 1}))
 
 
 def pilot(**rest: Any) -> Autopilot:
-    return Autopilot(fits=lambda settings, remedy: "bad" not in remedy.settings, probation=3, **rest)
+    return Autopilot(fits=lambda remedy, undone: "bad" not in remedy.settings, probation=3, **rest)
 
 
 def looks(autopilot: Autopilot, settings: dict[str, Any], *, a: list[int], b: int = 0, start: int = 0) -> Any:

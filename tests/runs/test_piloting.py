@@ -5,8 +5,14 @@ import json
 import pytest
 
 import equipoise
+from equipoise.doctor.autopilot import Apply, Intervention
+from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.finding import Finding, Remedy
+from equipoise.runs import piloting
 from equipoise.runs.examination import examine
-from equipoise.runs.piloting import RemediesUsedUp, healthy, undoing
+from equipoise.runs.piloting import Pilot, RemediesUsedUp, healthy
+from equipoise.runs.recipe import dotted, to_dict
+from equipoise.runs.watcher import Watcher
 
 WEAK = {
     "training.steps": 1000,
@@ -61,17 +67,9 @@ def test_the_run_can_be_sampled_resumed_and_shows_what_was_done(saved):
 
 
 def test_without_a_remedy_left_training_stops_and_says_so(tmp_path, monkeypatch):
-    from equipoise.doctor import faults
-
-    hopeless = [fault for fault in faults.FAULTS if fault.name == "critic-too-weak"]
-    object.__setattr__(hopeless[0], "remedies", lambda settings: [])
-    try:
-        with pytest.raises(RemediesUsedUp, match="no remedy left after 0 interventions"):
-            equipoise.train("ring", settings={**WEAK, "watching.autopilot": True}, folder=tmp_path / "r", quiet=True)
-    finally:
-        from equipoise.doctor.faults import critic_too_weak
-
-        object.__setattr__(hopeless[0], "remedies", critic_too_weak.remedies)
+    monkeypatch.setattr(Pilot, "fits", lambda self, remedy, undone: False)
+    with pytest.raises(RemediesUsedUp, match="no remedy left after 0 interventions"):
+        equipoise.train("ring", settings={**WEAK, "watching.autopilot": True}, folder=tmp_path / "r", quiet=True)
     events = (tmp_path / "r" / "events.jsonl").read_text()
     assert '"kind":"failed"' in events
     assert (tmp_path / "r" / "report.html").exists()
@@ -85,8 +83,53 @@ def test_training_goes_on_from_the_newest_checkpoint_that_was_near():
     assert healthy([], 250, energy) == 0
 
 
-def test_a_change_is_taken_back_to_what_was_there():
-    former = {"game.penalties.r1": 0.5, "players.G.learning_rate": 1e-3}
-    assert undoing(former, {"players.G.learning_rate": 1.0}) == {"players.G.learning_rate": 1e-3}
-    assert undoing(former, {"game.penalties.r2": 1.0}) == {"game.penalties": {"r1": 0.5}}
-    assert undoing({}, {"game.critic_steps": 3}) == {"game.critic_steps": 1}
+def proposed(number, settings, *, undoes=None):
+    """An intervention as the autopilot decides on it."""
+    finding = Finding("fault", "Fault", "critical", since=50, until=100, evidence=(), explanation="")
+
+    def intervention(which, remedy):
+        return Intervention(which, 0, finding, Remedy(remedy, "why", restarts=True), former={}, before={})
+
+    return Apply(intervention(number, settings), None if undoes is None else intervention(undoes, {}))
+
+
+def at(step):
+    """A diagnosis that has come so far."""
+    diagnosis = Diagnosis()
+    diagnosis.observe(step, {})
+    return diagnosis
+
+
+def test_a_change_that_did_not_help_is_taken_back_whole(saved):
+    recipe, _ = equipoise.load(saved.folder / "recipe-healed.toml")
+    pilot = Pilot(saved.with_recipe(recipe))
+    first = pilot.next_run(proposed(1, {"game.penalties.r1": 0.5, "game.packing": 2}), saved=[], diagnosis=at(600))
+    second = pilot.next_run(proposed(2, {"game.critic_steps": 3}, undoes=1), saved=[], diagnosis=at(100))
+    assert first.recipe.game.packing == 2
+    assert second.recipe.game == recipe.game.model_copy(update={"critic_steps": 3})
+    assert second.recipe.training.steps == 1000 - 600 - 100  # what was lost stays lost
+
+
+def test_a_run_killed_right_after_an_intervention_goes_on_with_the_changed_recipe(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    begun = Watcher.begin
+
+    def begin(self, trainer):
+        if (tmp_path / "r" / "interventions.json").exists() and trainer.clock.step:
+            raise Killed
+        begun(self, trainer)
+
+    settings = {**WEAK, "watching.autopilot": True, "training.save_every": 50}
+    monkeypatch.setattr(Watcher, "begin", begin)
+    monkeypatch.setattr(piloting, "healthy", lambda saved, since, energy: saved[0])
+    with pytest.raises(Killed):
+        equipoise.train("ring", settings=settings, folder=tmp_path / "r", quiet=True)
+    monkeypatch.undo()
+    run = equipoise.Run.open(tmp_path / "r")
+    assert run.newest_step() == rows(run)[-1]["back_to"] > 0
+    changed = rows(run)[-1]["settings"]
+    again = equipoise.resume(tmp_path / "r", settings={"watching.autopilot": False}, quiet=True)
+    assert {key: dotted(to_dict(again.recipe))[key] for key in changed} == changed
+    assert again.newest_step() == again.recipe.training.steps

@@ -22,7 +22,7 @@ class Intervention:
     finding: Finding
     remedy: Remedy
     former: Settings
-    """The whole recipe before, for undoing."""
+    """The whole recipe before."""
     before: dict[str, float]
     """Signals at the decision."""
     back_to: int = 0
@@ -85,12 +85,12 @@ BETTER = 0.7
 class Autopilot:
     """Watches the findings; one remedy at a time, each at most once, and each judged after a probation.
 
-    `fits` says whether a recipe with such changes is a valid one. After `probation` looks a remedy has helped if no
-    fault is there; it gets up to four times as long while the fakes come nearer; otherwise it is undone and the next
-    one is tried.
+    `fits` says whether the recipe with such a remedy, and without what is undone for it, is a valid one. After
+    `probation` looks a remedy has helped if no fault is there; it gets up to four times as long while the fakes come
+    nearer; otherwise it is undone and the next one is tried.
     """
 
-    fits: Callable[[Settings, Remedy], bool]
+    fits: Callable[[Remedy, Intervention | None], bool]
     probation: int = 12
     most: int = 8
     """Interventions in one training."""
@@ -138,7 +138,7 @@ class Autopilot:
             if key in self.tried or len(self.interventions) >= self.most:
                 continue
             self.tried.add(key)
-            if all(settings.get(k) == v for k, v in remedy.settings.items()) or not self.fits(settings, remedy):
+            if all(settings.get(k) == v for k, v in remedy.settings.items()) or not self.fits(remedy, undone):
                 continue
             intervention = Intervention(
                 len(self.interventions) + 1,

@@ -52,3 +52,17 @@ def balanced_rates(settings: Settings) -> dict[str, Any]:
         return {**scaled_rate(settings, "D", 2.0), **generator}
     twice = scaled_rate(settings, "G", 2.0)
     return {"players.D.learning_rate": twice["players.G.learning_rate"], **generator}
+
+
+def less_by_heart(settings: Settings) -> list[Remedy]:
+    """What keeps a critic from learning its examples by heart: augmentation first where there are images."""
+    images = settings.get("game.network.kind") != "mlp"
+    relative = str(settings.get("game.loss", "")).startswith("relativistic")
+    ada = {"game.diffaugment": True} if relative else {"game.ada": True}
+    weight = 10 * settings["game.penalties.r1"] if isinstance(settings.get("game.penalties.r1"), float) else 0.5
+    return [
+        *([Remedy(ada, "Augmentation of all that the critic sees.")] if images else []),
+        Remedy({"game.penalties.r1": weight}, "R1 keeps the critic flat at the data."),
+        Remedy({"game.instance_noise": {"std": 0.1}}, "Noise blurs single examples."),
+        Remedy({"game.network.dropout": 0.3}, "Dropout: the critic cannot rely on single features.", restarts=True),
+    ]

@@ -51,9 +51,8 @@ class Plan:
     measure_every: int = 50
     """How often the relative size of each update is measured, in steps."""
     shares_every: int = 512
-    """How often each term's share of its player's gradient is measured, in steps: one more backward pass a term.
-
-    A power of two, so that lazy terms are due there."""
+    """How often each term's share of its player's gradient is measured, in steps: a backward pass a term. A power of
+    two, so that lazy terms are due there."""
     save_every: int = 500
     keep: int = 3
     patience: int = 5
@@ -376,7 +375,7 @@ class Trainer:
         """The terms of one player's move in all micro-batches, and its gradient's norm. Raises NonFinite."""
         player = moves[0].player
         terms = {name: torch.cat([m.terms[name].detach().flatten() for m in moves]) for name in moves[0].terms}
-        norm = torch.nn.utils.get_total_norm(self.seats[player].gradients())
+        norm = total_norm(self.seats[player].gradients())
         sums = torch.stack([norm.float(), *[term.float().sum() for term in terms.values()]])
         if not torch.isfinite(sums).all():
             names = [f"the loss {name}" for name, term in terms.items() if not torch.isfinite(term).all()]

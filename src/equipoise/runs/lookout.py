@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipoise.core.game import Clock, Game, LatentGame
+from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import generator, seed_torch, stable_seed
 from equipoise.data.source import Source
 from equipoise.engine import trainer as engine
@@ -23,7 +23,7 @@ class Lookout:
     """
 
     def __init__(self, settings: Watching, trainer: engine.Trainer, *, train: Source, held_out: Source, seed: int):
-        self.trainer, self.labelled = trainer, bool(trainer.game.num_classes) if latent(trainer.game) else False
+        self.trainer, self.labelled = trainer, isinstance(trainer.game, LatentGame) and trainer.game.num_classes > 0
         self.seed = seed
         self.num = min(NUM, len(held_out), len(train))
         self.cadence = Cadence()
@@ -99,11 +99,6 @@ class Lookout:
         if labels is not None:
             scene = replace(scene, relabelled=game.generate(z, (labels + 1) % game.num_classes))
         return scene
-
-
-def latent(game: Game) -> bool:
-    """Whether a game makes examples of latents, and may know classes."""
-    return isinstance(game, LatentGame)
 
 
 def batch(x: Tensor, labels: Tensor | None) -> Any:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, EquipoiseError
 from equipoise.core.game import Clock
-from equipoise.doctor.autopilot import Apply, Autopilot, Decision, GiveUp
+from equipoise.doctor.autopilot import Apply, Autopilot, Decision, GiveUp, Intervention
 from equipoise.doctor.diagnosis import Diagnosis
-from equipoise.doctor.fault import Settings
 from equipoise.doctor.finding import Remedy
 from equipoise.doctor.words import options
 from equipoise.runs.recipe import dotted, to_dict, to_toml, with_settings
@@ -47,6 +46,7 @@ class Pilot:
 
     def __post_init__(self):
         self.original = self.run.recipe
+        self.former = self.run.recipe  # before the intervention on probation
         self.autopilot = Autopilot(fits=self.fits)
         self.earlier = interventions(self.run.folder)
         for row in self.earlier:
@@ -56,10 +56,10 @@ class Pilot:
             steps = int(self.earlier[0].get("steps", self.original.training.steps))
             self.original = self.original.model_copy(update={"training": replace(self.original.training, steps=steps)})
 
-    def fits(self, settings: Settings, remedy: Remedy) -> bool:
-        """Whether the recipe with these changes makes a game that can be played."""
+    def fits(self, remedy: Remedy, undone: Intervention | None) -> bool:
+        """Whether the recipe with these changes, and without those that are undone, makes a game that can be played."""
         try:
-            recipe = with_settings(self.run.recipe, remedy.settings)
+            recipe = with_settings(self.former if undone else self.run.recipe, remedy.settings)
             self.run.with_recipe(recipe).build_game()
             return not recipe.game.conflicts(recipe.training, recipe.players)
         except EquipoiseError:
@@ -82,13 +82,12 @@ class Pilot:
         Steps that are taken back are lost, so that the whole training takes as many as it was planned for.
         """
         intervention, remedy = decision.intervention, decision.intervention.remedy
-        base = self.run.recipe
-        if decision.undone is not None:
-            base = with_settings(base, undoing(decision.undone.former, decision.undone.remedy.settings))
+        planned = self.run.recipe.training.steps
+        self.former = self.former if decision.undone else self.run.recipe
         sound = healthy(saved, intervention.finding.since, dict(diagnosis.history.values.get("energy", ())))
         intervention.back_to = 0 if remedy.restarts else sound
-        recipe = with_settings(base, remedy.settings)
-        steps = base.training.steps - (diagnosis.history.step - intervention.back_to)
+        recipe = with_settings(self.former, remedy.settings)
+        steps = planned - (diagnosis.history.step - intervention.back_to)
         recipe = recipe.model_copy(update={"training": replace(recipe.training, steps=steps)})
         self.run = self.run.with_recipe(recipe)
         self.write()
@@ -123,23 +122,6 @@ def healthy(saved: list[int], since: int, energy: Mapping[int, float]) -> int:
         return not looks or not looks[-1] > 1.5 * max(best, 0.02)
 
     return max(filter(near, before), default=0)
-
-
-def undoing(former: Settings, changed: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that take a change back: what was there before; tables and penalties that were not are left out."""
-    settings: dict[str, Any] = {}
-    for key in changed:
-        table = key.rpartition(".")[0]
-        if key in former:
-            settings[key] = former[key]
-        elif table.endswith("penalties"):
-            settings[table] = {k.rpartition(".")[2]: v for k, v in former.items() if k.rpartition(".")[0] == table}
-        else:
-            settings[key] = DEFAULTS.get(key)
-    return settings
-
-
-DEFAULTS: dict[str, Any] = {"game.critic_steps": 1, "game.ada": False, "game.diffaugment": False}
 
 
 def interventions(folder: Path) -> list[dict[str, Any]]:

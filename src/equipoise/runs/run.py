@@ -222,14 +222,16 @@ class Run:
         watcher.on_event(trainer.clock, "intervention", described(decision))
         back_to = decision.intervention.back_to
         snapshot = trainer.checkpoints.load(back_to) if back_to else None
-        with disk_errors("writing the recipe", self.folder):
-            replace_file(self.folder / "recipe.toml", to_toml(run.recipe).encode())
         trainer.checkpoints.forget_from(back_to)
         healed = run.trainer(parts.train, watcher=watcher, source=source)
         if snapshot is not None:
             healed.take_over(snapshot)
+            healed.save()  # so that the run can be resumed from here
+        with disk_errors("writing the recipe", self.folder):
+            replace_file(self.folder / "recipe.toml", to_toml(run.recipe).encode())
         watcher.close()
         watcher.begin(healed)
+        watcher.view.total = run.recipe.training.steps
         return healed
 
     def with_recipe(self, recipe: Recipe) -> "Run":

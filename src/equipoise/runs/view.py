@@ -32,7 +32,8 @@ class View:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._title = _printable(title)
-        self._total = total_steps
+        self.total = total_steps
+        """Steps that are planned; the autopilot may change that on the way."""
         self._console = console or Console()
         self._clock = clock
         capable = self._console.is_terminal and not self._console.is_dumb_terminal
@@ -104,7 +105,7 @@ class View:
         head = Table.grid(expand=True)
         head.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         head.add_column(justify="right", no_wrap=True)
-        head.add_row(Text(self._title, style="bold"), Text(f"step {step:,} / {self._total:,}"))
+        head.add_row(Text(self._title, style="bold"), Text(f"step {step:,} / {self.total:,}"))
         foot = Table.grid(expand=True)
         foot.add_column(ratio=1)
         foot.add_column(justify="right")
@@ -124,7 +125,7 @@ class View:
         if self._event:
             body.add_row("last", Text(self._event))
         bar = Table.grid(expand=True)
-        bar.add_row(ProgressBar(total=max(self._total, 1), completed=min(step, self._total), complete_style="cyan"))
+        bar.add_row(ProgressBar(total=max(self.total, 1), completed=min(step, self.total), complete_style="cyan"))
         return Group(head, bar, foot, body)
 
     def _balance(self) -> Text | None:
@@ -142,7 +143,7 @@ class View:
 
     def _plain_line(self) -> str:
         step = int(self._line.get("step", 0))
-        parts = [f"step {step}/{self._total} ({step / max(self._total, 1):.0%})"]
+        parts = [f"step {step}/{self.total} ({step / max(self.total, 1):.0%})"]
         for player, terms in _losses(self._line).items():
             parts.append(", ".join(f"{player} {term} {_number(value)}" for term, value in terms.items()))
         real, fake, accuracy = (_mean(self._line, f"watch/{name}") for name in ("real", "fake", "accuracy"))
@@ -166,7 +167,7 @@ class View:
             per_step = self._line["seconds"] / step
         else:
             return ""
-        seconds = round(max(self._total - step, 0) * per_step)
+        seconds = round(max(self.total - step, 0) * per_step)
         hours, minutes = seconds // 3600, seconds // 60 % 60
         return f"{hours}:{minutes:02}:{seconds % 60:02} left" if hours else f"{minutes}:{seconds % 60:02} left"
 

@@ -9,8 +9,8 @@ ones; in health it is half of them.
 Training sets with near duplicates that are not in the held-out part.
 """
 
-from equipoise.doctor.fault import Fault, Settings
-from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.fault import Fault, less_by_heart
+from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
 
@@ -25,18 +25,6 @@ def symptom(history: History) -> list[Evidence]:
     return [Evidence("copies", copies, f"0.5, below {LIMIT}")]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
-    """As for an overfitting critic, and less training."""
-    images = settings.get("game.network.kind") != "mlp"
-    relative = str(settings.get("game.loss", "")).startswith("relativistic")
-    ada = {"game.diffaugment": True} if relative else {"game.ada": True}
-    return [
-        *([Remedy(ada, "Augmentation of all that the critic sees.")] if images else []),
-        Remedy({"game.instance_noise": {"std": 0.1}}, "Noise blurs single examples."),
-        Remedy({"game.network.dropout": 0.3}, "Dropout in the critic.", restarts=True),
-    ]
-
-
 FAULT = Fault(
     name="memorisation",
     title="Memorisation",
@@ -45,6 +33,6 @@ FAULT = Fault(
     symptom=symptom,
     explanation="Most fakes are nearer to a training example than to any held-out one: copies.",
     looks=4,
-    remedies=remedies,
+    remedies=less_by_heart,
     page=__doc__ or "",
 )

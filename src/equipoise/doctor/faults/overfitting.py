@@ -9,8 +9,8 @@ falls.
 **False positives.** Held-out examples of another kind than the training data: split at random.
 """
 
-from equipoise.doctor.fault import Fault, Settings
-from equipoise.doctor.finding import Evidence, Remedy
+from equipoise.doctor.fault import Fault, less_by_heart
+from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
 
@@ -25,20 +25,6 @@ def symptom(history: History) -> list[Evidence]:
     return [Evidence("overfit", overfit, f"0.5, below {LIMIT}")]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
-    """Augmentation that follows the overfitting, a flatter critic."""
-    images = settings.get("game.network.kind") != "mlp"
-    relative = str(settings.get("game.loss", "")).startswith("relativistic")
-    ada = {"game.diffaugment": True} if relative else {"game.ada": True}
-    weight = 10 * settings["game.penalties.r1"] if isinstance(settings.get("game.penalties.r1"), float) else 0.5
-    return [
-        *([Remedy(ada, "Augmentation of all that the critic sees.")] if images else []),
-        Remedy({"game.penalties.r1": weight}, "R1 keeps the critic flat at the data."),
-        Remedy({"game.instance_noise": {"std": 0.1}}, "Noise blurs single examples."),
-        Remedy({"game.network.dropout": 0.3}, "Dropout: the critic cannot rely on single features.", restarts=True),
-    ]
-
-
 FAULT = Fault(
     name="critic-overfitting",
     title="Critic overfitting",
@@ -47,6 +33,6 @@ FAULT = Fault(
     symptom=symptom,
     explanation="The critic scores what it was trained on above what it has never seen: it learns examples by heart.",
     looks=4,
-    remedies=remedies,
+    remedies=less_by_heart,
     page=__doc__ or "",
 )
