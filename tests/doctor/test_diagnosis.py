@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -40,13 +41,22 @@ def test_a_symptom_must_persist():
 
 def test_the_first_persistent_cause_is_the_diagnosis_not_the_loudest():
     faults = [low("loud", 1), low("first", 3)]
-    found = play(Diagnosis(faults), first=[0, 0, 0, 0, 0], loud=[2, 2, 0, 0, 0]).findings()
+    found = play(Diagnosis(faults), first=[0] * 8, loud=[2] * 5 + [0] * 3).findings()
     assert [finding.fault for finding in found] == ["first", "loud"]
 
 
-def test_of_causes_of_one_step_the_order_of_faults_decides():
-    found = play(Diagnosis([low("cause", 1), low("effect", 1)]), effect=[0, 0], cause=[0, 0]).findings()
+def test_of_symptoms_that_appear_together_the_order_of_faults_decides():
+    faults = [low("cause", 1), low("effect", 1)]
+    found = play(Diagnosis(faults), effect=[0] * 6, cause=[2] * 3 + [0] * 3).findings()
     assert [finding.fault for finding in found] == ["cause", "effect"]
+    found = play(Diagnosis(faults), effect=[0] * 6, cause=[2] * 4 + [0] * 2).findings()
+    assert [finding.fault for finding in found] == ["effect", "cause"]
+
+
+def test_a_cause_began_before_it_was_confirmed():
+    slow = replace(low("slow", 2), began=lambda history: history.steps[0])
+    [finding] = play(Diagnosis([slow]), slow=[2, 2, 0, 0]).findings()
+    assert (finding.since, finding.until) == (25, 100)
 
 
 def test_what_is_not_measured_is_not_judged_and_is_said():

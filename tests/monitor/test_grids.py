@@ -69,3 +69,9 @@ def test_scatter_shows_made_points_in_colour_and_real_ones_in_grey():
 def test_scatter_refuses_points_that_are_not_in_the_plane():
     with pytest.raises(ValueError, match=r"expected \[N, 2\]"):
         scatter(torch.zeros(4, 3), torch.zeros(4, 2))
+
+
+def test_reference_points_that_are_not_numbers_are_left_out_of_a_scatter():
+    reference, made = torch.tensor([[0.0, 0.0], [1.0, 1.0], [float("nan"), 2.0]]), torch.zeros(3, 2)
+    assert np.array_equal(scatter(made, reference), scatter(made, reference[:2]))
+    assert scatter(made, reference[2:]).shape == (640, 640, 3)

@@ -150,6 +150,10 @@ class Game(nn.Module):
     def judge(self, batch: Any) -> Tensor:
         """The critic's logits on one batch of real data; draws no randomness and changes no buffer in eval mode."""
 
+    def described(self, batch: Any) -> Tensor | None:
+        """The critic's last features of one batch of data, [N, F]; None where a game has none. As quiet as `judge`."""
+        return None
+
     def shown(self, batch: Any, now: Clock) -> Any:
         """A batch as the critic sees it; a game that augments its data answers the augmented batch."""
         return batch

@@ -101,8 +101,11 @@ class Autopilot:
     at_first: float = float("nan")
     """The distance to the data at the first of them."""
 
-    def consider(self, diagnosis: Diagnosis, settings: Settings) -> Decision | None:
-        """After each look: nothing to do, a remedy to try, or nothing left to try."""
+    def consider(self, diagnosis: Diagnosis, settings: Settings, *, ended: bool = False) -> Decision | None:
+        """After each look: nothing to do, a remedy to try, or nothing left to try.
+
+        `ended` means that training cannot go on as it is: a remedy does not get the rest of its probation.
+        """
         self.looks += 1
         active = [finding for finding in diagnosis.findings(settings) if finding.active and finding.severity != "note"]
         present = self.present()
@@ -112,12 +115,12 @@ class Autopilot:
         if self.looks == 1:
             self.at_first = energy
         urgent = [f for f in active if f.fault in URGENT and f.fault != present.finding.fault]
-        if self.looks < self.probation and not urgent:
+        if self.looks < self.probation and not urgent and not ended:
             return None
         if not active:
             self.judge(present, diagnosis, "helped", "The fault did not come back.")
             return None
-        if energy < BETTER * self.at_first and self.looks < 4 * self.probation and not urgent:
+        if energy < BETTER * self.at_first and self.looks < 4 * self.probation and not urgent and not ended:
             return None  # still there, but on the way
         again = any(finding.fault == present.finding.fault for finding in active)
         what = "The fault is still there." if again else f"It brought another fault: {(urgent or active)[0].title}."

@@ -1,5 +1,6 @@
 """From signals to findings: every fault is asked at every look, and the first that persists is the diagnosis."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,9 @@ from equipoise.doctor.fault import Fault, Settings
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Evidence, Finding
 from equipoise.doctor.history import History
+
+TOGETHER = 3
+"""Symptoms so many looks apart may have one cause."""
 
 
 @dataclass
@@ -53,7 +57,7 @@ class Diagnosis:
                 course.in_a_row = 0
                 continue
             if course.in_a_row == 0:
-                course.began = self.history.step
+                course.began = fault.began(self.history) if fault.began else self.history.step
             course.in_a_row += 1
             course.evidence = evidence
             if course.in_a_row >= fault.looks:
@@ -61,12 +65,13 @@ class Diagnosis:
                 course.confirmed = (since, self.history.step, evidence)
 
     def findings(self, settings: Settings | None = None) -> list[Finding]:
-        """What was found, the first persistent cause first: by the step at which it began, then by the order of faults.
+        """What was found, the first persistent cause first.
 
+        Symptoms that appear within a few looks of each other have one cause: of those the order of faults decides.
         `settings` is the recipe, for remedies that change what is there.
         """
-        found = []
-        for order, fault in enumerate(self.faults):
+        found: list[Finding] = []
+        for fault in self.faults:
             course = self.courses[fault.name]
             if course.confirmed is None:
                 continue
@@ -83,13 +88,24 @@ class Diagnosis:
                 active=course.in_a_row >= fault.looks,
                 curves={item.signal: self.history.curve(item.signal) for item in evidence},
             )
-            found.append((since, order, finding))
-        return [finding for *_, finding in sorted(found, key=lambda item: item[:2])]
+            found.append(finding)
+        return in_order(found, self.history.steps)
 
     def silent(self) -> dict[str, str]:
         """The faults about which nothing can be said, and which signals they would need."""
         gone = {f.name: [n for n in f.needs if not self.history.knows(n)] for f in self.faults}
         return {name: ", ".join(signals) for name, signals in gone.items() if signals}
+
+
+def in_order(findings: Sequence[Finding], steps: Sequence[int]) -> list[Finding]:
+    """Findings, in the order of their faults, by the looks at which they began: causes before their consequences."""
+    left, ordered = list(findings), []
+    while left:
+        earliest = bisect_left(steps, min(finding.since for finding in left))
+        first = next(finding for finding in left if bisect_left(steps, finding.since) <= earliest + TOGETHER)
+        left.remove(first)
+        ordered.append(first)
+    return ordered
 
 
 def diagnosed(lines: Iterable[Mapping[str, Any]], *, faults: Sequence[Fault] = FAULTS) -> Diagnosis:

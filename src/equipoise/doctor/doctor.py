@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.finding import Finding
 from equipoise.doctor.words import told
 from equipoise.monitor.probes import NUM, Scene, looked_at, remembered, watching_units
-from equipoise.monitor.spaces import SpaceName, space_of
+from equipoise.monitor.spaces import space_of
 
 
 class Doctor:
@@ -38,7 +39,7 @@ class Doctor:
         train: Tensor | None = None,
         latents: Tensor | None = None,
         every: int = 50,
-        space: SpaceName = "random",
+        space: Literal["pixels", "random"] = "random",
     ):
         if every < 1:
             raise ValueError(f"every = {every}: expected a number of steps of at least 1.")

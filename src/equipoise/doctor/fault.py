@@ -26,6 +26,8 @@ class Fault:
     looks: int = 3
     """So many looks in a row must show the symptom."""
     remedies: Callable[[Settings], Sequence[Remedy]] = lambda settings: ()
+    began: Callable[[History], int] | None = None
+    """The step since which the cause is there, where that is earlier than what confirms it."""
     page: str = ""
     """The docstring of its file."""
 

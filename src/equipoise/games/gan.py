@@ -270,11 +270,19 @@ class GAN(LatentGame):
 
     def judge(self, batch: Any) -> Tensor:
         """Logits [N], the mean of several critics; with packing, of packs of each example and its successors."""
+        logits = self.verdict(batch).logits
+        return logits if self.tools.jury is None else logits.mean(1)
+
+    def described(self, batch: Any) -> Tensor | None:
+        features = self.verdict(batch).features
+        return features[-1].flatten(1) if features else None
+
+    def verdict(self, batch: Any) -> Verdict:
+        """What D says of each example, packed with its successors if need be."""
         x, *y = batch if isinstance(batch, tuple | list) else (batch,)
         m = self.tools.packing
         packs = pack(torch.stack([x.roll(-k, dims=0) for k in range(m)], dim=1).flatten(0, 1), m)
-        logits = self.D(packs, *y).logits
-        return logits if self.tools.jury is None else logits.mean(1)
+        return self.D(packs, *y)
 
 
 @torch.no_grad()

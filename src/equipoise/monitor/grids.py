@@ -54,6 +54,9 @@ def scatter(points: Tensor, reference: Tensor, *, pixels: int = 640, title: str 
     if not reference.numel():
         raise ValueError("scatter: the reference is empty, expected at least one point to fix the axes.")
     made, real = points.detach().cpu().double().numpy(), reference.detach().cpu().double().numpy()
+    real = real[np.isfinite(real).all(1)]
+    if not len(real):
+        real = np.zeros((1, 2))  # nothing that could be drawn
     centre = (real.max(0) + real.min(0)) / 2
     reach = max(float((real.max(0) - real.min(0)).max()) / 2 * 1.2, 1e-6)
     inside = (np.abs(made - centre) <= reach).all(1)  # false for NaN too

@@ -36,9 +36,13 @@ class Scene:
     fake_labels: Tensor | None = None
     relabelled: Tensor | None = None
     """From the latents of `fake`, each with another label."""
+    swapped: Tensor | None = None
+    """Of games that make something of an input: the outputs for each other's inputs, with the same noise."""
+    again: Tensor | None = None
+    """Of such games: the outputs for the same inputs, with other noise."""
     space: Space = pixels
     past: tuple[Tensor, ...] = ()
-    """Features of the fakes at the last looks, the newest first: at most two."""
+    """The fakes at the last looks, the newest first: at most two."""
     still: tuple[Tensor, ...] = ()
     """Of each of the generator's layers, the share of units that answered the same to all latents: `watching_units`."""
 
@@ -98,22 +102,22 @@ def motion(scene: Scene) -> Numbers:
     """How far fakes of fixed latents moved since the last look, and whether they swing."""
     if scene.fake is None or scene.held_out is None or not scene.past:
         return {}
-    now, real = scene.space(scene.fake), scene.space(scene.held_out)
-    numbers = {"movement": measures.movement(now, scene.past[0], real)}
-    if len(scene.past) > 1:
-        numbers["turning"] = measures.turning(now, scene.past[0], scene.past[1])
+    now, real, *past = (scene.space(x) for x in (scene.fake, scene.held_out, *scene.past))
+    numbers = {"movement": measures.movement(now, past[0], real)}
+    if len(past) > 1:
+        numbers["turning"] = measures.turning(now, past[0], past[1])
     return numbers
 
 
 def surface(scene: Scene) -> Numbers:
-    """The range of values and, of images, saturation and checkerboards, of fakes beside reals."""
+    """The range of values and, of images, saturation and checkerboards: of fakes beside reals."""
     numbers: Numbers = {}
-    for name, x in (("fake", scene.fake), ("real", scene.held_out)):
+    for name, x in (("fake", scene.fake), ("real", scene.held_out), ("train", scene.train)):
         if x is None:
             continue
         some = x.float().flatten()[:: max(x.numel() // 20_000, 1)]
         numbers[f"range/{name}"], numbers[f"lowest/{name}"] = some.abs().quantile(0.999), some.quantile(0.001)
-        if x.ndim == 4:
+        if x.ndim == 4 and name != "train":
             numbers[f"saturation/{name}"] = measures.saturation(x.float())
             if min(x.shape[2:]) > 1:
                 numbers[f"checkerboard/{name}"] = measures.checkerboard(x.float())
@@ -134,6 +138,15 @@ def obedience(scene: Scene) -> Numbers:
             moved = (fake - scene.space(scene.relabelled)).norm(dim=1).mean()
             numbers["labels/effect"] = moved / measures.pair_distance(fake).clamp_min(1e-12)
     return numbers
+
+
+def heed(scene: Scene) -> Numbers:
+    """Whether an output follows its input, and how varied the outputs for one input are."""
+    if scene.fake is None or scene.held_out is None:
+        return {}
+    fake, apart = scene.space(scene.fake), measures.pair_distance(scene.space(scene.held_out)).clamp_min(1e-12)
+    others = {"input/effect": scene.swapped, "input/diversity": scene.again}
+    return {name: (fake - scene.space(x)).norm(dim=1).mean() / apart for name, x in others.items() if x is not None}
 
 
 def liveness(scene: Scene) -> Numbers:
@@ -165,9 +178,10 @@ def watching_units(generator: nn.Module) -> Iterator[list[Tensor]]:
 PROBES = (
     Probe("separation", separation, "three passes of the critic on 256 examples, 200,000 comparisons"),
     Probe("variety", variety, "one pass of the generator, three of the space, six tables of 256² distances"),
-    Probe("motion", motion, "one table of 256² distances"),
+    Probe("motion", motion, "three passes of the space, one table of 256² distances"),
     Probe("surface", surface, "a look at each pixel"),
     Probe("obedience", obedience, "one more pass of the generator, two tables of distances; only with labels"),
+    Probe("heed", heed, "two more passes of the generator; only in games with an input"),
     Probe("liveness", liveness, "a look at each layer's output"),
 )
 
@@ -201,5 +215,5 @@ def looked_at(scene: Scene, probes: tuple[Probe, ...] = PROBES) -> Numbers:
 
 
 def remembered(scene: Scene, fake: Tensor) -> tuple[Tensor, ...]:
-    """The features of these fakes and of the last look, for the next scene's `past`."""
-    return (scene.space(fake), *scene.past[:1])
+    """These fakes and those of the last look, for the next scene's `past`."""
+    return (fake, *scene.past[:1])

@@ -11,7 +11,8 @@ from torch.nn.functional import adaptive_avg_pool2d, leaky_relu
 
 Space = Callable[[Tensor], Tensor]
 """From examples [N, *shape] to rows [N, F]."""
-SpaceName = Literal["pixels", "random"]
+SpaceName = Literal["pixels", "random", "critic", "trained"]
+"""The numbers themselves, a network with random weights, what the critic sees now, a small network trained for it."""
 
 
 def pixels(x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n f"]:
@@ -51,6 +52,6 @@ class RandomNetwork(nn.Module):
         return torch.cat([h.mean((2, 3)), h.std((2, 3), correction=0)], dim=1)
 
 
-def space_of(name: SpaceName, shape: tuple[int, ...]) -> Space:
+def space_of(name: Literal["pixels", "random"], shape: tuple[int, ...]) -> Space:
     """The space of that name for examples of a shape; vectors are compared as they are."""
     return RandomNetwork(shape[0]) if name == "random" and len(shape) == 3 else pixels

@@ -1,19 +1,24 @@
 """The lookout of a run: what its probes look at, and when."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from equipoise.core.errors import RecipeError
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import generator, seed_torch, stable_seed
 from equipoise.data.source import Source
 from equipoise.engine import trainer as engine
 from equipoise.monitor.probes import NUM, Cadence, Scene, looked_at, remembered, watching_units
-from equipoise.monitor.spaces import space_of
+from equipoise.monitor.spaces import Space, SpaceName, space_of
 from equipoise.runs.recipe import Watching
+
+FEWEST = 16
+"""Examples below which nothing can be said."""
 
 
 class Lookout:
@@ -22,29 +27,53 @@ class Lookout:
     A look changes nothing: no weight, no buffer, no randomness of training.
     """
 
-    def __init__(self, settings: Watching, trainer: engine.Trainer, *, train: Source, held_out: Source, seed: int):
+    def __init__(
+        self,
+        settings: Watching,
+        trainer: engine.Trainer,
+        *,
+        train: Source,
+        held_out: Source,
+        seed: int,
+        trained: Callable[[], Space],
+    ):
         self.trainer, self.labelled = trainer, isinstance(trainer.game, LatentGame) and trainer.game.num_classes > 0
         self.seed = seed
-        self.num = min(NUM, len(held_out), len(train))
         self.cadence = Cadence()
         self.every = None if settings.probes_every == "off" else settings.probes_every
         self.train, self.held_out = self.some(train), self.some(held_out)
-        self.scene = Scene(space=space_of(settings.space, train.shape))
-        if isinstance(self.scene.space, torch.nn.Module):
-            self.scene.space.to(trainer.device)
+        self.scene = Scene(space=self.space(settings.space, trained))
         self.mark = (time.monotonic(), trainer.clock.step)
         self.looked_at = -1
         """The step of the last look."""
 
+    def space(self, name: SpaceName, trained: Callable[[], Space]) -> Space:
+        """Where examples are compared. Raises `RecipeError` for the features of a critic that has none."""
+        if name == "trained":
+            return trained()
+        if name == "critic":
+            self.critic_features(self.train[0][:1])  # is there such a thing?
+            return self.critic_features
+        space = space_of(name, tuple(self.train[0].shape[1:]))
+        return space.to(self.trainer.device) if isinstance(space, torch.nn.Module) else space
+
+    def critic_features(self, x: Tensor) -> Tensor:
+        """What the critic sees of examples, all of them as of the first class where it asks for one."""
+        labels = torch.zeros(len(x), dtype=torch.long, device=x.device) if self.labelled else None
+        features = self.trainer.game.described(batch(x, labels))
+        if features is None:
+            raise RecipeError('watching.space = "critic": this game\'s critic shows no features. Use "random".')
+        return features.float()
+
     def some(self, source: Source) -> tuple[Tensor, Tensor | None]:
-        """The first examples of a source, in its own order, and their labels."""
-        indices = torch.randperm(len(source), generator=generator(0, "probes"))[: self.num]
+        """Examples of a source, always the same, and their labels."""
+        indices = torch.randperm(len(source), generator=generator(0, "probes"))[:NUM]
         x = self.trainer.place(source.examples(indices))
         return x, self.trainer.place(source.labels(indices)) if self.labelled else None
 
     def due(self, clock: Clock) -> bool:
         """Whether it is time to look."""
-        if self.every is None or self.num < 16:
+        if self.every is None or min(len(self.train[0]), len(self.held_out[0])) < FEWEST:
             return False
         return (
             clock.every(self.cadence.interval if self.every == "auto" else int(self.every)) or clock.step == clock.total
@@ -87,9 +116,8 @@ class Lookout:
         if shown is not held_out:
             scene = replace(scene, shown=shown)
         if not isinstance(game, LatentGame):
-            fake = next(iter(game.sample(batch(held_out, held_out_labels)).values()))
-            return replace(scene, fake=fake) if fake.shape == held_out.shape else scene
-        z = self.trainer.place(torch.randn(self.num, game.z_dim, generator=generator(self.seed, "probe latents")))
+            return self.answered(scene, held_out)
+        z = self.trainer.place(torch.randn(len(held_out), game.z_dim, generator=generator(self.seed, "probe latents")))
         labels = held_out_labels
         with watching_units(game) as still:
             fake = game.generate(z, labels)
@@ -99,6 +127,20 @@ class Lookout:
         if labels is not None:
             scene = replace(scene, relabelled=game.generate(z, (labels + 1) % game.num_classes))
         return scene
+
+    def answered(self, scene: Scene, inputs: Tensor) -> Scene:
+        """What a game makes of inputs, of each other's inputs with the same noise, and again with other noise."""
+        game, noise = self.trainer.game, stable_seed(self.seed, "probe latents")
+
+        def outputs(x: Tensor, seed: int) -> Tensor:
+            seed_torch(seed, self.trainer.device)
+            return next(iter(game.sample(x).values()))
+
+        fake = outputs(inputs, noise)
+        if fake.shape != inputs.shape:
+            return scene
+        swapped, again = outputs(inputs.roll(1, dims=0), noise), outputs(inputs, noise + 1)
+        return replace(scene, fake=fake, swapped=swapped, again=again)
 
 
 def batch(x: Tensor, labels: Tensor | None) -> Any:

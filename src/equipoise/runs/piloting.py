@@ -67,14 +67,18 @@ class Pilot:
 
     def consider(self, diagnosis: Diagnosis, clock: Clock) -> None:
         """Raise `Intervene` where something has to change."""
+        if decision := self.decision(diagnosis, clock):
+            raise Intervene(decision)
+
+    def decision(self, diagnosis: Diagnosis, clock: Clock, *, ended: bool = False) -> Decision | None:
+        """What has to change, if anything; `ended` where training cannot go on as it is."""
         if clock.total - clock.step < LEAST * clock.total:
-            return
+            return None
         before = [i.outcome for i in self.autopilot.interventions]
-        decision = self.autopilot.consider(diagnosis, dotted(to_dict(self.run.recipe)))
+        decision = self.autopilot.consider(diagnosis, dotted(to_dict(self.run.recipe)), ended=ended)
         if before != [i.outcome for i in self.autopilot.interventions]:
             self.write()
-        if decision is not None:
-            raise Intervene(decision)
+        return decision
 
     def next_run(self, decision: Apply, *, saved: list[int], diagnosis: Diagnosis) -> "Run":
         """The run with the changed recipe: it goes on from the last checkpoint before the fault, in the same budget.

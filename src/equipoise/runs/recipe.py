@@ -36,7 +36,8 @@ class Watching(Part):
     autopilot: bool = False
     """Whether faults are treated: back to the last healthy checkpoint, and on with a changed recipe."""
     space: SpaceName = "random"
-    """Where images are compared: "pixels", or "random" for a network with random weights."""
+    """Where images are compared: "pixels", "random" for a network with random weights, "critic" for what the critic
+    sees now, "trained" for the network that judges the run, which is then fitted before the first step."""
 
 
 class Judging(Part):

@@ -142,7 +142,7 @@ class Run:
         self.check_data(source)
         view = View(self.id, self.recipe.training.steps, console=silent_console() if quiet else None)
         with view:
-            pilot = Pilot(self) if self.recipe.watching.autopilot else None
+            pilot = self.pilot()
             watcher = Watcher(
                 self.folder,
                 self.recipe.watching,
@@ -152,6 +152,7 @@ class Run:
                 held_out=parts.held_out,
                 labelled=self.recipe.game.needs_labels,
                 view=view,
+                trained=lambda: self.extractor(parts.train, parts.held_out).features,
                 pilot=pilot,
             )
             try:
@@ -205,13 +206,19 @@ class Run:
                 self.train_on(trainer, watcher)
                 return trainer
             except Intervene as stop:
+                decision = stop.decision
+            except DivergedError:
+                pilot = watcher.pilot
+                decision = pilot.decision(watcher.diagnosis, trainer.clock, ended=True) if pilot else None
+                if decision is None:
+                    raise
+            if isinstance(decision, GiveUp):
                 assert watcher.pilot is not None
-                if isinstance(stop.decision, GiveUp):
-                    error = watcher.pilot.give_up(stop.decision)
-                    watcher.on_event(trainer.clock, "failed", str(error))
-                    write_report(self.folder)
-                    raise error from None
-                trainer = self.healed(stop.decision, trainer, watcher, parts=parts, source=source)
+                error = watcher.pilot.give_up(decision)
+                watcher.on_event(trainer.clock, "failed", str(error))
+                write_report(self.folder)
+                raise error
+            trainer = self.healed(decision, trainer, watcher, parts=parts, source=source)
 
     def healed(self, decision: Apply, trainer: Trainer, watcher: Watcher, *, parts: Split, source: Source) -> Trainer:
         """A trainer of the changed recipe that stands where the autopilot goes on."""
@@ -233,6 +240,10 @@ class Run:
         watcher.begin(healed)
         watcher.view.total = run.recipe.training.steps
         return healed
+
+    def pilot(self) -> Pilot | None:
+        """The autopilot, if the recipe asks for one."""
+        return Pilot(self) if self.recipe.watching.autopilot else None
 
     def with_recipe(self, recipe: Recipe) -> "Run":
         """This run with another recipe; nothing is written."""
@@ -256,6 +267,8 @@ class Run:
         except EquipoiseError as error:
             try:
                 diverged = isinstance(error, DivergedError)
+                if diverged:
+                    watcher.report_window(trainer.clock, last=True)  # with the refused moves
                 watcher.on_event(trainer.clock, "diverged" if diverged else "failed", str(error))
                 write_report(self.folder)
             finally:

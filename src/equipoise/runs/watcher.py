@@ -1,7 +1,7 @@
 """Watching a run: signals to the journal, the terminal and TensorBoard; sample grids as they form."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from equipoise.doctor.words import number
 from equipoise.engine import trainer as engine
 from equipoise.monitor.grids import grid, scatter
 from equipoise.monitor.record import Record
+from equipoise.monitor.spaces import Space
 from equipoise.runs.board import Board
 from equipoise.runs.journal import Journal, read, without_undone
 from equipoise.runs.lookout import Lookout
@@ -42,9 +43,10 @@ class Watcher:
         held_out: Source,
         labelled: bool,
         view: View,
+        trained: Callable[[], Space],
         pilot: Pilot | None = None,
     ):
-        self.pilot = pilot
+        self.trained, self.pilot = trained, pilot
         self.labelled = labelled
         self.folder, self.settings, self.run_id, self.seed, self.view = folder, settings, run_id, seed, view
         self.train, self.held_out = train, held_out
@@ -66,7 +68,9 @@ class Watcher:
         if self.settings.tensorboard:
             self.board = Board(self.folder / "tensorboard", purge_step=step + 1 if step else None)
         self.mark = (time.monotonic(), trainer.clock.examples)
-        self.lookout = Lookout(self.settings, trainer, train=self.train, held_out=self.held_out, seed=self.seed)
+        self.lookout = Lookout(
+            self.settings, trainer, train=self.train, held_out=self.held_out, seed=self.seed, trained=self.trained
+        )
         if step == 0:
             self.picture(0)
 
@@ -102,8 +106,11 @@ class Watcher:
 
     # ---------------------------------------------------------------- what is looked at
 
-    def report_window(self, clock: Clock) -> None:
-        """Read the moments of this window; one line for the journal, the view and TensorBoard."""
+    def report_window(self, clock: Clock, *, last: bool = False) -> None:
+        """Read the moments of this window; one line for the journal, the view and TensorBoard.
+
+        After the `last` one of a training that cannot go on, the autopilot is not asked.
+        """
         signals = {name: {"mean": m.mean, "std": m.std, "count": m.count} for name, m in self.record.read().items()}
         moment, (since, examples) = time.monotonic(), self.mark
         line = {
@@ -117,6 +124,8 @@ class Watcher:
         self.signals.append(line)
         self.view.update(line)
         self.diagnose(line)
+        if self.pilot is not None and self.lookout.looked_at == line["step"] and not last:
+            self.pilot.consider(self.diagnosis, clock)
         if self.board:
             self.board.scalars(clock.step, signals)
 
@@ -132,8 +141,6 @@ class Watcher:
                 what = ", ".join(f"{item.signal} {number(item.value)} ({item.healthy})" for item in finding.evidence)
                 message = f"{finding.title} since step {finding.since}: {what}. See: equipoise doctor {self.run_id}"
                 self.on_event(self.trainer.clock, "finding", message)
-        if self.pilot is not None and self.lookout.looked_at == line["step"]:
-            self.pilot.consider(self.diagnosis, self.trainer.clock)
 
     def some_held_out(self, num: int) -> Tensor | tuple[Tensor, Tensor]:
         """The first held-out examples, as the game's data is: with or without labels."""

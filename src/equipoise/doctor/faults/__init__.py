@@ -24,6 +24,7 @@ FAULTS = (
     empty_labels.FAULT,
     learning_rate.FAULT,
     dead_generator.FAULT,
+    dominating_term.FAULT,
     exploding_critic.FAULT,
     overfitting.FAULT,
     memorisation.FAULT,
@@ -33,5 +34,4 @@ FAULTS = (
     oscillation.FAULT,
     augmentation_leak.FAULT,
     artefacts.FAULT,
-    dominating_term.FAULT,
 )

@@ -11,22 +11,32 @@ stops the critic from learning.
 from equipoise.doctor.fault import Fault, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import warm
+from equipoise.doctor.warm_up import getting_better, harm, warm
 
 LIMIT = 0.97
 
 
-def symptom(history: History) -> list[Evidence]:
-    """A term with nearly all of the gradient."""
+def ruling(history: History) -> list[tuple[str, float]]:
+    """Terms other than the adversarial one with nearly all of their player's gradient, and their shares."""
     shares = history.named("share/")
     players = {name.split("/")[1] for name in shares}
     several = {player for player in players if sum(name.startswith(f"share/{player}/") for name in shares) > 1}
-    ruling = [
-        (name, history.median(name, 5))
-        for name in shares
-        if name.split("/")[1] in several and not name.endswith("/adversarial") and warm(history, name)
-    ]
-    return [Evidence(name, share, f"below {LIMIT}") for name, share in ruling if share > LIMIT]
+    others = [name for name in shares if name.split("/")[1] in several and not name.endswith("/adversarial")]
+    return [(name, share) for name in others if (share := history.median(name, 3)) > LIMIT]
+
+
+def began(history: History) -> int:
+    """The first look at which one of them had as much."""
+    names = [name for name, _ in ruling(history)]
+    return min(step for name in names for step, share in history.values[name] if share > LIMIT)
+
+
+def symptom(history: History) -> list[Evidence]:
+    """A term with nearly all of the gradient, and fakes that do not come nearer."""
+    if not warm(history, "energy") or not harm(history) or getting_better(history):
+        return []
+    found = [Evidence(name, share, f"below {LIMIT}") for name, share in ruling(history)]
+    return [*found, *harm(history)] if found else []
 
 
 def remedies(settings: Settings) -> list[Remedy]:
@@ -43,10 +53,11 @@ FAULT = Fault(
     name="dominating-term",
     title="One term dominates",
     severity="warning",
-    needs=(),
+    needs=("energy",),
     symptom=symptom,
     explanation="Nearly all of a player's gradient comes from one term; the others have no say.",
     looks=5,
+    began=began,
     remedies=remedies,
     page=__doc__ or "",
 )

@@ -14,26 +14,44 @@ count.
 from equipoise.doctor.fault import Fault, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
+from equipoise.doctor.warm_up import harm, warm
 
-LIMIT = 0.05
+LIMIT, EARLY = 0.05, 0.15
+"""The smaller of the two players' updates; in the first 50 steps more of it is healthy."""
 WORSE = 1.25
 
 
+def too_large(history: History) -> list[tuple[int, float]]:
+    """The looks at which both players moved by too much: steps, and the smaller of the updates."""
+    moves = [dict(history.values[name]) for name in history.named("update/")]
+    steps = sorted(set.intersection(*map(set, moves))) if moves else []
+    smaller = [(step, min(move[step] for move in moves)) for step in steps]
+    return [(step, size) for step, size in smaller if size > (EARLY if step <= 50 else LIMIT)]
+
+
+def began(history: History) -> int:
+    """The first of those looks."""
+    return too_large(history)[0][0]
+
+
 def symptom(history: History) -> list[Evidence]:
-    """Large steps, confirmed by worsening."""
-    updates = {name: history.last(name) for name in history.named("update/")}
-    if history.step <= 50 or not updates or min(updates.values()) <= LIMIT:
+    """Large steps, now or before, confirmed by worsening since."""
+    large = too_large(history)
+    if not large:
         return []
-    evidence = [Evidence(name, value, f"below {LIMIT}") for name, value in updates.items()]
-    best = min(history.recent("energy", 10_000), default=float("nan"))
-    energy = history.last("energy")
-    if energy > WORSE * max(best, 0.02):
-        return [*evidence, Evidence("energy", energy, f"near its best, {best:.3g}")]
-    if history.last("movement") > 1:
-        return [*evidence, Evidence("movement", history.last("movement"), "below 1")]
+    step, size = large[0]
+    evidence = [Evidence("update/" + player, size, f"below {LIMIT}") for player in ("D", "G")]
+    energy, diversity = history.last("energy"), history.last("diversity")
+    best = min((value for at, value in history.values.get("energy", ()) if at <= step), default=float("nan"))
+    if history.step > step and energy > WORSE * max(best, 0.02):
+        return [*evidence, Evidence("energy", energy, f"near what it was before, {best:.3g}")]
+    if history.step > step and history.median("diversity", 3) < 0.05:
+        return [*evidence, Evidence("diversity", diversity, "0.5 to 1.5")]
     if history.last("constant_units") > 0.5:
         return [*evidence, Evidence("constant_units", history.last("constant_units"), "below 0.5")]
-    return []
+    if history.last("movement") > 1:
+        return [*evidence, Evidence("movement", history.last("movement"), "below 1")]
+    return [*evidence, *harm(history)] if warm(history, "energy") and harm(history) else []
 
 
 def remedies(settings: Settings) -> list[Remedy]:
@@ -54,7 +72,8 @@ FAULT = Fault(
     needs=("update/G", "update/D"),
     symptom=symptom,
     explanation="Each step moves the weights of both players by a large part of their size, and the fakes got worse.",
-    looks=1,
+    looks=2,
+    began=began,
     remedies=remedies,
     page=__doc__ or "",
 )

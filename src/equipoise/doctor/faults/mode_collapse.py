@@ -13,15 +13,17 @@ from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
 
-NARROW, REPEATED, CLASS = 0.35, 0.25, 0.35
+NARROW, VERY_NARROW, REPEATED, CLASS, SPREADING = 0.35, 0.2, 0.25, 0.35, 1.15
 
 
 def symptom(history: History) -> list[Evidence]:
     """Fakes that are all alike, altogether or within classes."""
-    if not warm(history, "diversity"):
+    if not warm(history, "diversity") or frozen(history):
         return []
     spread, nearest = history.median("diversity", 3), history.median("nearest", 3)
-    if spread < NARROW and nearest < REPEATED:
+    if spread > SPREADING * min(history.recent("diversity", 10)[:-3], default=spread):
+        return []
+    if spread < VERY_NARROW or (spread < NARROW and nearest < REPEATED):
         return [Evidence("diversity", spread, "0.5 to 1.5"), Evidence("nearest", nearest, "0.5 to 1.5")]
     inside = history.median("labels/diversity", 3)
     if inside < CLASS:
@@ -33,6 +35,12 @@ def symptom(history: History) -> list[Evidence]:
             Evidence("coverage", covered, f"near that of real examples, {real:.2f}"),
         ]
     return []
+
+
+def frozen(history: History) -> bool:
+    """Whether one player hardly moves: then that is the cause, and narrow fakes are a consequence."""
+    critic, generator = history.median("update/D", 3), history.median("update/G", 3)
+    return critic < min(3e-4, generator / 20) or generator < min(3e-4, critic / 20)
 
 
 def remedies(settings: Settings) -> list[Remedy]:

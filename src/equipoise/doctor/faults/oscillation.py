@@ -11,7 +11,7 @@ they move back and forth, and their distance to the data does not fall.
 from equipoise.doctor.fault import Fault, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import warm
+from equipoise.doctor.warm_up import getting_better, warm
 
 MOVING, TURNING = 0.4, -0.7
 """Positions that have nothing to do with each other turn by -0.5 on average."""
@@ -22,9 +22,7 @@ def symptom(history: History) -> list[Evidence]:
     if not warm(history, "turning"):
         return []
     moved, turned = history.median("movement", 6), history.median("turning", 6)
-    now, before = history.median("energy", 6), history.recent("energy", 18)[:-6]
-    better = bool(before) and now < 0.9 * sorted(before)[len(before) // 2]
-    if moved > MOVING and turned < TURNING and not better:
+    if moved > MOVING and turned < TURNING and not getting_better(history):
         return [
             Evidence("movement", moved, f"below {MOVING}"),
             Evidence("turning", turned, f"above {TURNING}"),

@@ -1,8 +1,11 @@
-"""Ranges that do not match: real examples have values that the generator cannot make.
+"""Ranges that do not match: training and held-out examples, or the data and what the generator can make.
 
-**What it sees.** Real images far beyond [-1, 1], or all of them in [0, 1], while the generator ends in tanh.
+**What it sees.** Training examples with other values than the held-out ones, by more than an eighth of their range,
+and apart from them as distributions; or real images far beyond [-1, 1], or all of them in [0, 1], while the generator
+ends in tanh.
 
-**Why it matters.** The critic needs one look at the largest or smallest pixel to win, for ever.
+**Why it matters.** What is learned is not what is asked for; and with values that the generator cannot make, the
+critic needs one look at the largest or smallest pixel to win, for ever.
 
 **False positives.** Data without any dark pixel.
 """
@@ -11,13 +14,19 @@ from equipoise.doctor.fault import Fault
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 
+SHIFT, APART = 0.12, 0.1
+"""Of the whole range of the held-out examples; and the distance of the two parts of the data."""
+
 
 def symptom(history: History) -> list[Evidence]:
-    """Reals outside of [-1, 1], or in its upper half only, beside fakes within."""
+    """Training and held-out examples of different ranges; images outside of [-1, 1], or in its upper half only."""
+    high, low, fake = (history.last(name) for name in ("range/real", "lowest/real", "range/fake"))
+    apart = history.median("energy/real", 3)
+    for name, real in (("range/train", high), ("lowest/train", low)):
+        if abs(history.last(name) - real) > SHIFT * max(high, -low) and apart > APART:
+            return [Evidence(name, history.last(name), f"that of held-out examples, {real:.3g}")]
     if not history.knows("saturation/real"):
         return []  # no images
-    high, low = history.last("range/real"), history.last("lowest/real")
-    fake = history.last("range/fake")
     if high > 1.2 and fake <= 1.01:
         return [Evidence("range/real", high, "at most 1")]
     if low > -0.05 and history.last("lowest/fake") < -0.3:
@@ -31,7 +40,7 @@ FAULT = Fault(
     severity="critical",
     needs=("range/real", "range/fake"),
     symptom=symptom,
-    explanation="Real examples have other values than the generator can make: bring images to [-1, 1].",
+    explanation="Training examples have other values than held-out ones, or images other values than [-1, 1].",
     looks=2,
     page=__doc__ or "",
 )
