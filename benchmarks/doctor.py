@@ -1,6 +1,17 @@
-"""Is the doctor right? Trainings that are healthy and trainings that are broken on purpose, and what it says of them.
+"""Is the doctor right, and do its remedies help? Trainings that are healthy and trainings that are broken on purpose.
 
-python -m benchmarks.doctor collect --split fit  --data mnist.npz
+    python -m benchmarks.doctor collect --data mnist.npz     # trains, and keeps the signals of every training
+    python -m benchmarks.doctor rescue --data mnist.npz      # the broken ones: under the autopilot, and just retried
+    python -m benchmarks.doctor score                        # what the doctor says of all signals; writes the rows
+
+Each training is kept in benchmarks/results/.doctor/ when it is over, and what is there is not run again: stop it, start
+it, and run several side by side as you like. The doctor sees signals only; what became of a training is judged apart,
+by modes and reverse KL on mixtures and by coverage, FID and agreement with the class elsewhere. A training is healthy
+by outcome if it is at most a tenth worse than the worst seed of the world's base recipe.
+
+The plan of all trainings is split: "fit" was looked at when thresholds were set; "test" has other seeds, the second
+variant of every fault, one world that was never fitted on ("grid") and one that was never looked at ("mnist"). Its
+fingerprint is in benchmarks/results/doctor-plan.sha256.
 """
 
 import argparse
@@ -9,14 +20,29 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from benchmarks.planting import DOSES, HEALTHY, PLANTS, Plant, World, played, worlds
+from benchmarks.speed import commit
+from equipoise.doctor.autopilot import Autopilot, Decision, Intervention
+from equipoise.doctor.diagnosis import Diagnosis
+from equipoise.doctor.fault import Settings
+from equipoise.doctor.finding import Finding, Remedy
+from equipoise.runs.environment import processor_name
+from equipoise.runs.journal import without_undone
+from equipoise.runs.piloting import Pilot
+from equipoise.runs.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "doctor.json"
 JOURNALS = Path(__file__).parent / "results" / ".doctor"
+FROZEN = Path(__file__).parent / "results" / "doctor-plan.sha256"
+
+# ---------------------------------------------------------------- the plan
 
 
 @dataclass(frozen=True)
@@ -44,13 +70,15 @@ class Cell:
 
 
 def fits(fault: str, world: str) -> bool:
-    """Whether a fault makes sense in a world."""
+    """Whether a fault makes sense in a world: labels where there are some; in high dimensions, what would oscillate in
+    the plane collapses."""
+    if fault == "oscillation":
+        return world in ("ring", "grid")
     return (fault == "empty-labels") == (world == "classes")
 
 
 def plan() -> Iterator[Cell]:
-    """All trainings. Thresholds are fitted on the first split only; the second has other seeds, the other variant of
-    every fault and a world of its own, "mnist"."""
+    """All trainings: all variants and doses in the small worlds, one variant at the large dose with convolutions."""
     for world in ("ring", "digits", "classes", "grid"):
         for fault, variants in PLANTS.items():
             if fits(fault, world):
@@ -59,11 +87,10 @@ def plan() -> Iterator[Cell]:
                         if number == 0 and world != "grid":
                             yield from (Cell("fit", world, fault, variant, dose, seed) for seed in (0, 1))
                         yield from (Cell("test", world, fault, variant, dose, seed) for seed in (10, 11, 12))
-        for recipe in HEALTHY:
-            if world != "classes":
-                if world != "grid":
-                    yield from (Cell("fit", world, "healthy", recipe, "none", seed) for seed in (0, 1))
-                yield from (Cell("test", world, "healthy", recipe, "none", seed) for seed in (10, 11, 12, 13))
+        for recipe in HEALTHY if world != "classes" else ("base",):
+            if world != "grid":
+                yield from (Cell("fit", world, "healthy", recipe, "none", seed) for seed in (0, 1))
+            yield from (Cell("test", world, "healthy", recipe, "none", seed) for seed in (10, 11, 12, 13))
     for fault, variants in PLANTS.items():
         if fits(fault, "mnist"):
             yield from (Cell("test", "mnist", fault, next(iter(variants)), "large", seed) for seed in (10, 11, 12))
@@ -72,63 +99,298 @@ def plan() -> Iterator[Cell]:
 
 
 def fingerprint() -> str:
-    """SHA-256 of the plan: committed before any threshold was fitted."""
+    """SHA-256 of the plan."""
     return hashlib.sha256("\n".join(cell.name for cell in plan()).encode()).hexdigest()
 
 
-def collect(cells: list[Cell], data: Path | None) -> None:
+# ---------------------------------------------------------------- training
+
+
+class Retried(Autopilot):
+    """What people do without a doctor's advice: back to the last healthy checkpoint, and the same once more."""
+
+    def treat(
+        self, finding: Finding, diagnosis: Diagnosis, settings: Settings, *, undone: Intervention | None
+    ) -> Decision:
+        again = [{"training.seed": settings["training.seed"] + number} for number in range(1, 6)]
+        remedies = tuple(Remedy(changes, "The same once more, with other noise.") for changes in again)
+        return super().treat(replace(finding, remedies=remedies), diagnosis, settings, undone=undone)
+
+
+def retrying(run: Run) -> Pilot:
+    pilot = Pilot(run)
+    pilot.autopilot = Retried(fits=pilot.fits)
+    return pilot
+
+
+WAYS: dict[str, Callable[[Run], Pilot] | None] = {"alone": None, "autopilot": Pilot, "retry": retrying}
+
+
+def journal_of(cell: Cell, way: str) -> Path:
+    return JOURNALS / f"{cell.name}{'' if way == 'alone' else f'-{way}'}.json.gz"
+
+
+def collect(cells: Sequence[Cell], ways: Sequence[str], data: Path | None) -> None:
     """Train what has not been trained; keep the signals and the outcome of each."""
     JOURNALS.mkdir(parents=True, exist_ok=True)
-    opened: dict[str, World] = {}
-    makers = worlds(data)
+    makers, opened = worlds(data), dict[str, World]()
     for cell in cells:
-        target = JOURNALS / f"{cell.name}.json.gz"
-        claim = target.with_suffix(".claimed")
-        if target.exists() or claim.exists() or cell.world not in makers:
+        for way in ways:
+            target = journal_of(cell, way)
+            claim = target.with_suffix(".claimed")
+            if target.exists() or claim.exists() or cell.world not in makers:
+                continue
+            claim.touch()
+            if cell.world not in opened:
+                opened[cell.world] = makers[cell.world]()
+            world = opened[cell.world]
+            begin = time.process_time()
+            run, scores, ending = played(world, cell.plant(world), seed=cell.seed, pilot_of=WAYS[way])
+            row = {
+                **vars(cell),
+                "way": way,
+                "scores": scores,
+                "ending": ending,
+                "onset": cell.plant(world).onset,
+                "remedy": cell.plant(world).remedy,
+                "cpu_seconds": round(time.process_time() - begin, 1),
+                "commit": commit(),
+                "machine": processor_name(),
+                "interventions": read_json(run.folder / "interventions.json", []),
+                "lines": [json.loads(line) for line in read_lines(run.folder / "signals.jsonl")],
+            }
+            target.write_bytes(gzip.compress(json.dumps(row).encode()))
+            claim.unlink(missing_ok=True)
+            shutil.rmtree(run.folder, ignore_errors=True)
+            shown = {name: round(value, 3) for name, value in scores.items()}
+            print(cell.name, way, ending, shown, row["cpu_seconds"], flush=True)
+
+
+def read_lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def read_json(path: Path, otherwise: Any) -> Any:
+    return json.loads(path.read_text()) if path.exists() else otherwise
+
+
+def trained(way: str = "alone") -> Iterator[tuple[Cell, dict[str, Any]]]:
+    """What has been trained, in the order of the plan."""
+    for cell in plan():
+        path = journal_of(cell, way)
+        if path.exists():
+            yield cell, json.loads(gzip.decompress(path.read_bytes()))
+
+
+# ---------------------------------------------------------------- scoring
+
+WORSE = 0.1
+"""A training is healthy if it is at most so much worse than the worst seed of the base recipe."""
+HIGHER = ("modes", "coverage", "agreement")
+LOWER = {"reverse_kl": 0.1, "fid": 0.0}
+"""What may be added to a divergence besides, because near 0 a share of it says nothing."""
+
+
+def good_enough(scores: Mapping[str, float], references: Sequence[Mapping[str, float]]) -> bool:
+    """Whether an outcome is at most a tenth worse than the worst of the references."""
+    for name, value in scores.items():
+        known = [reference[name] for reference in references if name in reference]
+        if name in HIGHER and known and value < (1 - WORSE) * min(known):
+            return False
+        if name in LOWER and known and value > (1 + WORSE) * max(known) + LOWER[name]:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the doctor said of the signals of one training."""
+
+    said: str
+    """The first persistent cause, or "healthy"."""
+    alarms: tuple[str, ...]
+    looks: int
+    found_at: int | None
+    """The step of the look at which the planted fault was told of."""
+
+
+def verdict(lines: Sequence[Mapping[str, Any]], fault: str) -> Verdict:
+    """Play the signals to the doctor, look by look."""
+    diagnosis, found_at = Diagnosis(), None
+    for line in lines:
+        diagnosis.look(line)
+        if found_at is None and any(finding.fault == fault for finding in diagnosis.findings()):
+            found_at = diagnosis.history.step
+    findings = diagnosis.findings()
+    alarms = tuple(finding.fault for finding in findings)
+    return Verdict(alarms[0] if alarms else "healthy", alarms, len(diagnosis.history.steps), found_at)
+
+
+def rows() -> list[dict[str, Any]]:
+    """One row for every training, with what was said and what became of it."""
+    everything = list(trained())
+    references: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    for cell, row in everything:
+        if (cell.fault, cell.variant) == ("healthy", "base"):
+            references[cell.world].append(row["scores"])
+    rescued = {
+        way: {cell: good_enough(row["scores"], references[cell.world]) for cell, row in trained(way)}
+        for way in ("autopilot", "retry")
+    }
+    found = []
+    for cell, row in everything:
+        said = verdict(list(without_undone(row["lines"])), cell.fault)
+        found.append(
+            {
+                **vars(cell),
+                "said": said.said,
+                "alarms": list(said.alarms),
+                "looks": said.looks,
+                "outcome_healthy": good_enough(row["scores"], references[cell.world]),
+                "steps_to_detection": None if said.found_at is None else said.found_at - row["onset"],
+                "rescued": rescued["autopilot"].get(cell),
+                "retried": rescued["retry"].get(cell),
+                "remedy": row["remedy"],
+                "scores": row["scores"],
+                "ending": row["ending"],
+                "commit": row.get("commit"),
+            }
+        )
+    return found
+
+
+FACTS = ("non-finite", "range-mismatch", "empty-labels")
+"""Faults that are facts about the data: naming one that is there is right, whether or not it did any harm."""
+
+
+def right(row: Mapping[str, Any]) -> bool:
+    """The planted fault was named; or nothing was said of a training that came to no harm."""
+    return row["said"] == row["fault"] or (row["outcome_healthy"] and row["said"] == "healthy")
+
+
+def summary(found: Sequence[Mapping[str, Any]], split: str, dose: str) -> dict[str, Any]:
+    """Accuracy, recall per class, false alarms and rescue rates of one split and dose, healthy trainings included."""
+    some = [row for row in found if row["split"] == split and row["dose"] in (dose, "none")]
+    planted = [row for row in some if row["fault"] != "healthy"]
+    healthy = [row for row in some if row["outcome_healthy"]]
+    judged = [*planted, *(row for row in some if row["fault"] == "healthy" and row["outcome_healthy"])]
+    recall = {fault: share(right(row) for row in judged if row["fault"] == fault) for fault in [*PLANTS, "healthy"]}
+    precision = {fault: share(row["fault"] == fault for row in planted if row["said"] == fault) for fault in PLANTS}
+    alarms = sum(len([name for name in row["alarms"] if name != row["fault"]]) for row in healthy)
+    alarms += sum(row["fault"] in row["alarms"] and row["fault"] not in FACTS for row in healthy)
+    looks = sum(row["looks"] for row in healthy)
+    treated = [row for row in planted if row["remedy"] and row["rescued"] is not None]
+    failed = [row for row in treated if not row["outcome_healthy"]]
+    waits = [row["steps_to_detection"] for row in planted if row["steps_to_detection"] is not None]
+    return {
+        "split": split,
+        "dose": dose,
+        "trainings": len(judged),
+        "accuracy": share(right(row) for row in judged),
+        "macro_recall": average(value for value in recall.values() if value is not None),
+        "recall": recall,
+        "precision": precision,
+        "median_steps_to_detection": median(waits) if waits else None,
+        "false_alarms": alarms,
+        "healthy_windows": looks,
+        "false_alarms_per_1000_windows": round(1000 * alarms / looks, 3) if looks else None,
+        "upper_bound_95": round(1000 * poisson_bound(alarms) / looks, 3) if looks else None,
+        "broken": len(failed),
+        "rescue_rate": share(row["rescued"] for row in failed),
+        "rescue_rate_left_alone": share(row["outcome_healthy"] for row in treated),
+        "rescue_rate_reload_retry": share(row["retried"] for row in failed if row["retried"] is not None),
+    }
+
+
+def share(values: Any) -> float | None:
+    known = list(values)
+    return round(sum(known) / len(known), 3) if known else None
+
+
+def average(values: Any) -> float | None:
+    known = list(values)
+    return round(sum(known) / len(known), 3) if known else None
+
+
+def poisson_bound(count: int) -> float:
+    """The largest mean under which so few events are not rarer than 1 in 20."""
+    from scipy.stats import chi2
+
+    return float(chi2.ppf(0.95, 2 * (count + 1)) / 2)
+
+
+def show(found: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Summaries and confusion matrices as Markdown."""
+    for split in ("fit", "test"):
+        chosen = [s for s in summaries if s["split"] == split and s["trainings"]]
+        if not chosen:
             continue
-        claim.touch()
-        world = opened.setdefault(cell.world, makers[cell.world]()) if cell.world not in opened else opened[cell.world]
-        begin = time.process_time()
-        run, scores, ending = played(world, cell.plant(world), seed=cell.seed)
-        journal = run.folder / "signals.jsonl"
-        lines = journal.read_text().splitlines() if journal.exists() else []
-        row = {
-            **vars(cell),
-            "scores": scores,
-            "ending": ending,
-            "onset": cell.plant(world).onset,
-            "cpu_seconds": round(time.process_time() - begin, 1),
-            "lines": [json.loads(line) for line in lines],
-        }
-        target.write_bytes(gzip.compress(json.dumps(row).encode()))
-        claim.unlink()
-        shutil.rmtree(run.folder, ignore_errors=True)
-        print(cell.name, ending, {k: round(v, 3) for k, v in scores.items()}, row["cpu_seconds"], flush=True)
+        yield f"\n### {'Fitted' if split == 'fit' else 'Frozen test'} split\n"
+        yield (
+            "| dose | trainings | accuracy | macro recall | steps to detection | "
+            "false alarms / 1,000 looks (95 % bound) | rescued | left alone | retried |"
+        )
+        yield "|---|---|---|---|---|---|---|---|---|"
+        for s in chosen:
+            yield (
+                f"| {s['dose']} | {s['trainings']} | {percent(s['accuracy'])} | {percent(s['macro_recall'])} | "
+                f"{s['median_steps_to_detection']} | {s['false_alarms_per_1000_windows']} ({s['upper_bound_95']}) of "
+                f"{s['healthy_windows']:,} | {percent(s['rescue_rate'])} of {s['broken']} | "
+                f"{percent(s['rescue_rate_left_alone'])} | {percent(s['rescue_rate_reload_retry'])} |"
+            )
+        yield f"\nLarge dose, {split}: planted (rows) and said (columns).\n"
+        yield from confusion([r for r in found if r["split"] == split and r["dose"] in ("large", "none")])
+
+
+def confusion(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Planted against said; "came to no harm" has its own row."""
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in found:
+        failed_alone = row["fault"] == "healthy" and not row["outcome_healthy"]
+        harmless = row["fault"] != "healthy" and row["outcome_healthy"]
+        name = "(recipe that failed)" if failed_alone else f"{row['fault']}{' (no harm)' if harmless else ''}"
+        table[name][row["said"]] += 1
+    columns = sorted({said for counts in table.values() for said in counts})
+    yield "| | " + " | ".join(columns) + " |"
+    yield "|---|" + "---|" * len(columns)
+    for name in sorted(table):
+        yield f"| {name} | " + " | ".join(str(table[name][said] or "") for said in columns) + " |"
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["collect", "plan"])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--split", choices=["fit", "test"])
-    parser.add_argument("--worlds", nargs="+")
-    parser.add_argument("--faults", nargs="+")
-    parser.add_argument("--doses", nargs="+")
+    parser.add_argument("what", choices=["collect", "rescue", "score", "plan"])
+    parser.add_argument("--data", type=Path, help="mnist.npz, for the convolutional world")
+    for name in ("split", "worlds", "faults", "doses", "variants"):
+        parser.add_argument(f"--{name}", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int)
     options = parser.parse_args()
-    cells = [
-        cell
-        for cell in plan()
-        if options.split in (None, cell.split)
-        and (not options.worlds or cell.world in options.worlds)
-        and (not options.faults or cell.fault in options.faults)
-        and (not options.doses or cell.dose in options.doses)
-        and (not options.seeds or cell.seed in options.seeds)
-    ]
+    fields = {
+        "split": options.split,
+        "world": options.worlds,
+        "fault": options.faults,
+        "dose": options.doses,
+        "variant": options.variants,
+        "seed": options.seeds,
+    }
+    cells = [c for c in plan() if all(not some or getattr(c, name) in some for name, some in fields.items())]
     if options.what == "plan":
         print(len(cells), fingerprint())
     if options.what == "collect":
-        collect(cells, options.data)
+        collect(cells, ["alone"], options.data)
+    if options.what == "rescue":
+        known = {cell for cell, row in trained() if row["remedy"]}
+        broken = [c for c in cells if c in known and c.fault != "healthy" and c.dose == "large"]
+        collect(broken, ["autopilot", "retry"], options.data)
+    if options.what == "score":
+        found = rows()
+        summaries = [summary(found, split, dose) for split in ("fit", "test") for dose in DOSES]
+        RESULTS.write_text(json.dumps({"plan": fingerprint(), "rows": found, "summary": summaries}, indent=1) + "\n")
+        print("\n".join(show(found, summaries)))
 
 
 if __name__ == "__main__":

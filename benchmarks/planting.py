@@ -446,7 +446,12 @@ PLANTS: dict[str, dict[str, Dose]] = {
     },
     "oscillation": {
         "clipped wasserstein": lambda w, d: Plant(
-            {**FREE, "game.loss": "wasserstein", "game.clip": 0.2, **paces(w, (3, 1, 0.3)[d])}
+            {
+                **FREE,
+                "game.loss": "wasserstein",
+                "game.clip": 0.05 if w.images else 0.2,
+                **paces(w, (1, 0.5, 0.25)[d]),
+            }
         ),
         "momentum": lambda w, d: Plant(
             {

@@ -1,5 +1,7 @@
 """When there is enough to judge by, and whether things stand badly at all."""
 
+from statistics import median
+
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 
@@ -13,11 +15,11 @@ def warm(history: History, name: str) -> bool:
     return history.step >= STEPS and history.looks(name) >= LOOKS
 
 
-def getting_better(history: History, *, by: float = 0.9) -> bool:
-    """Whether the distance to the data is clearly below what it was some looks ago."""
-    recent = history.recent("energy", 18)
-    before = sorted(recent[:-6])
-    return bool(before) and history.median("energy", 6) < by * before[len(before) // 2]
+def getting_better(history: History, *, by: float = 0.85) -> bool:
+    """Whether the distance to the data is clearly below what it was: the last third of 36 looks against the others."""
+    recent = history.recent("energy", 36)
+    third = len(recent) // 3
+    return third > 0 and median(recent[-third:]) < by * median(recent[:-third])
 
 
 def harm(history: History) -> list[Evidence]:
@@ -25,3 +27,8 @@ def harm(history: History) -> list[Evidence]:
     energy, spread = history.median("energy", 3), history.median("diversity", 3)
     found = [Evidence("energy", energy, f"below {FAR}")] if energy > FAR else []
     return [*found, Evidence("diversity", spread, "0.5 to 1.5")] if spread < NARROW else found
+
+
+def restless(history: History) -> bool:
+    """Whether between two looks the fakes of the same latents move by a large part of the distance of two reals."""
+    return history.median("movement", 8) > 0.4

@@ -11,25 +11,27 @@ data at once: they are far away, or spread much wider than the data.
 from equipoise.doctor.fault import Fault, Settings, balanced_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import FAR, getting_better, warm
+from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
 
-AUC, WIDE, STILL = 0.65, 2.5, 3e-4
+AUC, WIDE, STILL = 0.58, 2.5, 3e-4
 
 
 def symptom(history: History) -> list[Evidence]:
-    """A coin before fakes that are far away, or much too wide; or a critic that hardly moves."""
+    """A critic that hardly moves, or a coin, before fakes that are far away; or fakes much too wide."""
     if not warm(history, "energy"):
         return []
-    auc, energy, spread = (history.median(name, 5) for name in ("auc/held_out", "energy", "diversity"))
+    auc, energy, spread = (history.median(name, 10) for name in ("auc/held_out", "energy", "diversity"))
     if spread > WIDE:
         return [Evidence("diversity", spread, "0.5 to 1.5")]
-    if energy < FAR or getting_better(history):
+    if energy < FAR:
         return []
     far = Evidence("energy", energy, f"below {FAR}")
     critic, generator = history.median("update/D", 3), history.median("update/G", 3)
     if critic < min(STILL, generator / 20):
         return [Evidence("update/D", critic, f"near that of the generator, {generator:.2g}"), far]
-    return [Evidence("auc/held_out", auc, f"above {AUC}"), far] if auc < AUC else []
+    if auc > AUC or restless(history) or getting_better(history):
+        return []
+    return [Evidence("auc/held_out", auc, f"above {AUC}"), far]
 
 
 def remedies(settings: Settings) -> list[Remedy]:

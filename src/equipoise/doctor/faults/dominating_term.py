@@ -11,7 +11,7 @@ stops the critic from learning.
 from equipoise.doctor.fault import Fault, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import getting_better, harm, warm
+from equipoise.doctor.warm_up import harm, warm
 
 LIMIT = 0.97
 
@@ -32,8 +32,8 @@ def began(history: History) -> int:
 
 
 def symptom(history: History) -> list[Evidence]:
-    """A term with nearly all of the gradient, and fakes that do not come nearer."""
-    if not warm(history, "energy") or not harm(history) or getting_better(history):
+    """A term with nearly all of the gradient, and fakes that are far away or all alike."""
+    if not warm(history, "energy") or not harm(history):
         return []
     found = [Evidence(name, share, f"below {LIMIT}") for name, share in ruling(history)]
     return [*found, *harm(history)] if found else []

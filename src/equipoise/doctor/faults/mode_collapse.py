@@ -13,7 +13,7 @@ from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
 
-NARROW, VERY_NARROW, REPEATED, CLASS, SPREADING = 0.35, 0.2, 0.25, 0.35, 1.15
+NARROW, VERY_NARROW, REPEATED, CLASS, SPREADING = 0.35, 0.2, 0.25, 0.35, 1.25
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -21,7 +21,8 @@ def symptom(history: History) -> list[Evidence]:
     if not warm(history, "diversity") or frozen(history):
         return []
     spread, nearest = history.median("diversity", 3), history.median("nearest", 3)
-    if spread > SPREADING * min(history.recent("diversity", 10)[:-3], default=spread):
+    before = sorted(history.recent("diversity", 12)[:-4])
+    if before and history.median("diversity", 4) > SPREADING * before[len(before) // 2]:
         return []
     if spread < VERY_NARROW or (spread < NARROW and nearest < REPEATED):
         return [Evidence("diversity", spread, "0.5 to 1.5"), Evidence("nearest", nearest, "0.5 to 1.5")]

@@ -1,7 +1,7 @@
 """Oscillation: the players chase each other in circles, and nothing gets better.
 
 **What it sees.** Between two looks the fakes of the same latents move by a large part of the distance of two reals,
-they move back and forth, and their distance to the data does not fall.
+and their distance to the data does not fall. Whether they move back and forth or in wide circles makes no difference.
 
 **Why it matters.** The generator forgets what it could a moment ago; the last weights are as good as any others.
 
@@ -11,23 +11,20 @@ they move back and forth, and their distance to the data does not fall.
 from equipoise.doctor.fault import Fault, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import getting_better, warm
+from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
 
-MOVING, TURNING = 0.4, -0.7
-"""Positions that have nothing to do with each other turn by -0.5 on average."""
+NARROW, WON = 0.35, 0.97
 
 
 def symptom(history: History) -> list[Evidence]:
-    """Large movements that take each other back, without progress."""
-    if not warm(history, "turning"):
+    """Large movements without progress; narrow fakes that jump are a collapse, and not before a critic that has won."""
+    if not warm(history, "movement") or not restless(history) or getting_better(history):
         return []
-    moved, turned = history.median("movement", 6), history.median("turning", 6)
-    if moved > MOVING and turned < TURNING and not getting_better(history):
-        return [
-            Evidence("movement", moved, f"below {MOVING}"),
-            Evidence("turning", turned, f"above {TURNING}"),
-        ]
-    return []
+    energy, spread, auc = (history.median(name, 6) for name in ("energy", "diversity", "auc/held_out"))
+    if energy < FAR or spread < NARROW or auc > WON:
+        return []
+    movement = Evidence("movement", history.median("movement", 8), "below 0.4")
+    return [movement, Evidence("energy", energy, f"below {FAR}, or falling")]
 
 
 def remedies(settings: Settings) -> list[Remedy]:
@@ -44,10 +41,10 @@ FAULT = Fault(
     name="oscillation",
     title="Oscillation",
     severity="warning",
-    needs=("turning", "movement", "energy"),
+    needs=("movement", "energy", "diversity"),
     symptom=symptom,
-    explanation="The fakes of the same latents swing back and forth without coming nearer to the data.",
-    looks=5,
+    explanation="The fakes of the same latents move far and without coming nearer to the data.",
+    looks=8,
     remedies=remedies,
     page=__doc__ or "",
 )

@@ -9,20 +9,40 @@ falls.
 **False positives.** Held-out examples of another kind than the training data: split at random.
 """
 
+from statistics import median
+
 from equipoise.doctor.fault import Fault, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import warm
+from equipoise.doctor.warm_up import harm, warm
 
-LIMIT = 0.575
+LIMIT, CLEAR, LOOKS = 0.575, 0.62, 6
+
+
+def clear(history: History) -> int | None:
+    """The first of the earliest six looks in a row with a clear preference for training examples, if there are any."""
+    points = history.values.get("overfit", [])
+    for first in range(len(points) - LOOKS + 1):
+        if median(value for _, value in points[first : first + LOOKS]) > CLEAR:
+            return points[first][0]
+    return None
+
+
+def began(history: History) -> int:
+    """Since when: that look, or now."""
+    since = clear(history)
+    return history.step if since is None else since
 
 
 def symptom(history: History) -> list[Evidence]:
-    """Training examples above held-out ones."""
+    """Training examples above held-out ones: now, or clearly before, with harm since."""
     overfit = history.median("overfit", 8)
-    if not (warm(history, "overfit") and overfit > LIMIT):
+    if not warm(history, "overfit"):
         return []
-    return [Evidence("overfit", overfit, f"0.5, below {LIMIT}")]
+    found = [Evidence("overfit", overfit, f"0.5, below {LIMIT}")]
+    if overfit > LIMIT:
+        return found
+    return [*found, *harm(history)] if harm(history) and clear(history) is not None else []
 
 
 FAULT = Fault(
@@ -33,6 +53,7 @@ FAULT = Fault(
     symptom=symptom,
     explanation="The critic scores what it was trained on above what it has never seen: it learns examples by heart.",
     looks=4,
+    began=began,
     remedies=less_by_heart,
     page=__doc__ or "",
 )
