@@ -499,7 +499,7 @@ HEALTHY: dict[str, dict[str, Any]] = {
     "relativistic average, DRAGAN": {"game.loss": "relativistic-average", "game.penalties": {"dragan": 1.0}},
     "two time scales": {"game.loss": "non-saturating", "game.critic_steps": 2},
     "leaky ReLU, packing": {"game.packing": 2},
-    "consistency": {"game.lecam": True, "game.instance_noise": True},
+    "consistency": {"game.loss": "hinge", "game.lecam": True, "game.instance_noise": True},
 }
 """Recipes with different losses, networks and regularisers; whether each is healthy in a world, its outcome says."""
 

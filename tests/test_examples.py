@@ -23,6 +23,7 @@ def example(name: str) -> ModuleType:
     [
         ("dcgan_loop", "slow-critic", "critic-too-weak", 700),
         ("wgan_gp_loop", "no-penalty", "exploding-critic", 300),
+        ("lightning_gan", "high-rate", "learning-rate", 400),
     ],
 )
 def test_a_planted_fault_is_found_first(name, plant, fault, steps, capsys):
@@ -31,12 +32,12 @@ def test_a_planted_fault_is_found_first(name, plant, fault, steps, capsys):
     assert doctor.findings()[0].title in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "steps"), [("dcgan_loop", 700), ("wgan_gp_loop", 400)])
+@pytest.mark.parametrize(("name", "steps"), [("dcgan_loop", 700), ("wgan_gp_loop", 400), ("lightning_gan", 700)])
 def test_a_healthy_loop_is_left_alone(name, steps, capsys):
     assert example(name).train(steps).findings() == []
     assert "No fault" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["dcgan_loop", "wgan_gp_loop"])
+@pytest.mark.parametrize("name", ["dcgan_loop", "wgan_gp_loop", "lightning_gan"])
 def test_the_doctor_takes_at_most_six_lines(name):
     assert 0 < (FOLDER / f"{name}.py").read_text("utf-8").count("# (+)") <= 6

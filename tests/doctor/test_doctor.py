@@ -47,7 +47,7 @@ def watching(**rest) -> Doctor:
 def test_a_healthy_loop_is_healthy():
     doctor = trained(watching(latents=torch.randn(256, 2)))
     assert doctor.findings() == []
-    assert "No fault in 23 looks." in str(doctor)
+    assert "No fault in 26 looks." in str(doctor)
 
 
 def test_a_critic_that_hardly_learns_is_found_with_evidence_and_remedies():

@@ -14,6 +14,8 @@ from equipoise.doctor.words import told
 from equipoise.monitor.probes import NUM, Scene, looked_at, remembered, watching_units
 from equipoise.monitor.spaces import space_of
 
+SOON = (2, 5, 10)
+
 
 class Doctor:
     """Watches a training that is not ours.
@@ -28,7 +30,8 @@ class Doctor:
 
     Give it what there is. Two tensors of logits tell little; with held-out examples it sees overfitting and the
     distance to the data, with the networks the size of updates and dead units, with latents the same fakes each time.
-    Call `observe` at every step: only at every `every`-th step does it look, in about the time of a few steps.
+    Call `observe` at every step: only at every `every`-th, and at a few early ones, does it look, in about the time of
+    a few steps.
     `held_out` and `train` are real examples [N, *shape] as the critic gets them, `latents` what the generator takes.
     """
 
@@ -75,15 +78,14 @@ class Doctor:
         Logits [N] or [N, ...] (means are taken over the rest), the fakes [N, *shape] that they are of, the networks
         after their updates, and losses by name. Raises ValueError for fakes of another shape than the held-out ones.
         """
-        players = {name: net for name, net in (("G", G), ("D", D)) if net is not None}
         numbers: dict[str, Tensor | float] = dict(losses or {})
-        if (step + 1) % self.every == 0:
-            self.weights = {name: [p.detach().clone() for p in net.parameters()] for name, net in players.items()}
         if fake is not None and self.scene.held_out is not None:
             self.check(fake)
             self.fakes = [*self.fakes, fake.detach()][-max(NUM // max(len(fake), 1), 1) :]
-        if step % self.every or step == 0:
+        if not self.due(step):
+            self.remember(step, G=G, D=D)
             return []
+        players = {name: net for name, net in (("G", G), ("D", D)) if net is not None}
         for name, net in players.items():
             numbers |= moved(name, list(net.parameters()), self.weights.get(name))
         with judging([*players.values()]):
@@ -95,6 +97,25 @@ class Doctor:
         found = [finding for finding in self.findings() if finding.fault not in self.known]
         self.known |= {finding.fault for finding in found}
         return found
+
+    def due(self, step: int) -> bool:
+        """Whether `observe` will look at this step; the first looks come early, since rates too high kill at once."""
+        return step in SOON or (step > 0 and step % self.every == 0)
+
+    @torch.no_grad()
+    def remember(self, step: int, *, G: nn.Module | None = None, D: nn.Module | None = None) -> None:
+        """Instead of `observe` at a step at which it would not look: so that it knows the next update."""
+        if self.due(step + 1):
+            players = {name: net for name, net in (("G", G), ("D", D)) if net is not None}
+            self.weights = {name: [p.detach().clone() for p in net.parameters()] for name, net in players.items()}
+
+    def to(self, device: torch.device | str) -> "Doctor":
+        """Look at examples on this device; returns itself."""
+        tensors = {name: x.to(device) for name, x in vars(self.scene).items() if isinstance(x, Tensor)}
+        space = self.scene.space.to(device) if isinstance(self.scene.space, nn.Module) else self.scene.space
+        self.scene = replace(self.scene, **tensors, space=space, past=tuple(x.to(device) for x in self.scene.past))
+        self.latents = None if self.latents is None else self.latents.to(device)
+        return self
 
     def findings(self) -> list[Finding]:
         """All that was found, the first persistent cause first."""

@@ -15,11 +15,16 @@ def warm(history: History, name: str) -> bool:
     return history.step >= STEPS and history.looks(name) >= LOOKS
 
 
-def getting_better(history: History, *, by: float = 0.85) -> bool:
-    """Whether the distance to the data is clearly below what it was: the last third of 36 looks against the others."""
-    recent = history.recent("energy", 36)
+def course(history: History, name: str) -> float:
+    """Where a signal went in the last 36 looks: its median in their last third, relative to that in the others."""
+    recent = history.recent(name, 36)
     third = len(recent) // 3
-    return third > 0 and median(recent[-third:]) < by * median(recent[:-third])
+    return median(recent[-third:]) / max(median(recent[:-third]), 1e-12) if third else 1.0
+
+
+def getting_better(history: History) -> bool:
+    """Whether the fakes come clearly nearer to the data."""
+    return course(history, "energy") < 0.85
 
 
 def harm(history: History) -> list[Evidence]:

@@ -16,7 +16,7 @@ from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import harm, warm
 
-LIMIT, EARLY = 0.05, 0.15
+LIMIT, EARLY = 0.05, 0.1
 """The smaller of the two players' updates; in the first 50 steps more of it is healthy."""
 WORSE = 1.25
 
@@ -26,7 +26,7 @@ def too_large(history: History) -> list[tuple[int, float]]:
     moves = [dict(history.values[name]) for name in history.named("update/")]
     steps = sorted(set.intersection(*map(set, moves))) if moves else []
     smaller = [(step, min(move[step] for move in moves)) for step in steps]
-    return [(step, size) for step, size in smaller if size > (EARLY if step <= 50 else LIMIT)]
+    return [(step, size) for step, size in smaller if size > (EARLY if step < 50 else LIMIT)]
 
 
 def began(history: History) -> int:

@@ -11,7 +11,7 @@ near repetitions), and the critic is not simply winning. With labels also: withi
 from equipoise.doctor.fault import Fault, Settings, balanced_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import warm
+from equipoise.doctor.warm_up import course, getting_better, warm
 
 NARROW, VERY_NARROW, REPEATED, CLASS, SPREADING = 0.35, 0.2, 0.25, 0.35, 1.25
 
@@ -21,14 +21,13 @@ def symptom(history: History) -> list[Evidence]:
     if not warm(history, "diversity") or frozen(history):
         return []
     spread, nearest = history.median("diversity", 3), history.median("nearest", 3)
-    before = sorted(history.recent("diversity", 12)[:-4])
-    if before and history.median("diversity", 4) > SPREADING * before[len(before) // 2]:
+    inside = history.median("labels/diversity", 3)
+    if inside < CLASS and course(history, "labels/diversity") < SPREADING:
+        return [Evidence("labels/diversity", inside, "0.5 to 1.5")]
+    if getting_better(history) or course(history, "diversity") > SPREADING:
         return []
     if spread < VERY_NARROW or (spread < NARROW and nearest < REPEATED):
         return [Evidence("diversity", spread, "0.5 to 1.5"), Evidence("nearest", nearest, "0.5 to 1.5")]
-    inside = history.median("labels/diversity", 3)
-    if inside < CLASS:
-        return [Evidence("labels/diversity", inside, "0.5 to 1.5")]
     covered, real = history.median("coverage", 3), history.median("coverage/real", 3)
     if nearest < REPEATED and covered < 0.25 * real:
         return [

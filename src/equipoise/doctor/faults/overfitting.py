@@ -1,7 +1,7 @@
 """Critic overfitting: it knows its training examples by heart.
 
 **What it sees.** The critic scores training examples above held-out ones: P(D(train) > D(held-out)) is 0.5 in health
-and above 0.575 here.
+and above 0.62 here.
 
 **Why it matters.** It rejects everything that is not in the training set, good fakes too; quality peaks and then
 falls.
@@ -16,14 +16,14 @@ from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import harm, warm
 
-LIMIT, CLEAR, LOOKS = 0.575, 0.62, 6
+LIMIT, LOOKS = 0.62, 6
 
 
 def clear(history: History) -> int | None:
     """The first of the earliest six looks in a row with a clear preference for training examples, if there are any."""
     points = history.values.get("overfit", [])
     for first in range(len(points) - LOOKS + 1):
-        if median(value for _, value in points[first : first + LOOKS]) > CLEAR:
+        if median(value for _, value in points[first : first + LOOKS]) > LIMIT:
             return points[first][0]
     return None
 
