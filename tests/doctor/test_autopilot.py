@@ -4,7 +4,7 @@ from typing import Any
 
 from equipoise.doctor.autopilot import Apply, Autopilot, GiveUp
 from equipoise.doctor.diagnosis import Diagnosis
-from equipoise.doctor.fault import Fault
+from equipoise.doctor.fault import Fault, Seeded
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -14,7 +14,17 @@ def fault(name: str, *remedies: dict[str, Any]) -> Fault:
         return [Evidence(name, history.last(name), "0")] if history.last(name) > 0 else []
 
     tried = [Remedy(settings, "why") for settings in remedies]
-    return Fault(name, name, "warning", (name,), symptom, "it is there", looks=2, remedies=lambda settings: tried)
+    return Fault(
+        name,
+        name,
+        "warning",
+        (name,),
+        symptom,
+        "it is there",
+        Seeded("none", {}),
+        looks=2,
+        remedies=lambda settings: tried,
+    )
 
 
 FAULTS = (fault("a", {"x": 1}, {"x": 2}, {"bad": 1}), fault("b", {"y": 1}))

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
-from equipoise.doctor.fault import Fault, balanced_rates, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, balanced_rates, scaled_rate
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
+
+SEEDED = Seeded("none", {})
 
 
 def low(name: str, looks: int) -> Fault:
@@ -20,7 +22,7 @@ def low(name: str, looks: int) -> Fault:
         value = history.last(name)
         return [Evidence(name, value, "at least 1")] if value < 1 else []
 
-    return Fault(name, name, "warning", (name,), symptom, "too low", looks=looks)
+    return Fault(name, name, "warning", (name,), symptom, "too low", SEEDED, looks=looks)
 
 
 def play(diagnosis: Diagnosis, **signals: list[float]) -> Diagnosis:

@@ -1,7 +1,7 @@
 """What a fault is to the doctor: a symptom that has to persist, and remedies in order."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from equipoise.doctor.finding import Evidence, Remedy, Severity
@@ -9,6 +9,20 @@ from equipoise.doctor.history import History
 
 Settings = Mapping[str, Any]
 """A recipe as dotted keys and plain values; empty where there is no recipe."""
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A small training in which a fault was planted; the same without the plant is healthy. A test runs both."""
+
+    recipe: str
+    settings: Settings
+    """Wrong ones."""
+    steps: int = 500
+    by_hand: str = ""
+    """What is done besides, in words."""
+    healthy: Settings = field(default_factory=dict)
+    """Settings of both."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class Fault:
     symptom: Callable[[History], Sequence[Evidence]]
     """What is wrong at the newest look; nothing if all is well. Only ratios, ranks and shares, no loss values."""
     explanation: str
+    seeded: Seeded
     looks: int = 3
     """So many looks in a row must show the symptom."""
     remedies: Callable[[Settings], Sequence[Remedy]] = lambda settings: ()

@@ -1,7 +1,7 @@
 """The documentation page of every fault, made from its file."""
 
 from equipoise.core.errors import RecipeError, nearest
-from equipoise.doctor.fault import Fault
+from equipoise.doctor.fault import Fault, Seeded
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.words import options
 
@@ -12,6 +12,7 @@ def page(fault: Fault) -> str:
     needs = ", ".join(f"`{name}`" for name in fault.needs) or "nothing but what every training has"
     lines = [f"# {fault.title}", "", first, "", rest, "", f"**Severity.** {fault.severity.capitalize()}.", ""]
     lines += [f"**Needs.** {needs}; the symptom must be there at {count(fault.looks)}.", ""]
+    lines += ["## Seeded", "", planted(fault.seeded), ""]
     remedies = fault.remedies({})
     if remedies:
         lines += ["## What helps, the first first", ""]
@@ -21,6 +22,15 @@ def page(fault: Fault) -> str:
         lines += ["", "The numbers follow from the recipe; here they are those of a recipe with all defaults."]
     lines += ["", "Made from the fault's file by `equipoise faults --pages docs/faults`."]
     return "\n".join(lines) + "\n"
+
+
+def planted(seeded: Seeded) -> str:
+    """How to make the fault, and what is healthy, in words."""
+    command = f"equipoise train {seeded.recipe}"
+    common = options({**seeded.healthy, "training.steps": seeded.steps, "watching.probes_every": 25})
+    wrong = f" {options(seeded.settings)}" if seeded.settings else ""
+    hand = f", where {seeded.by_hand}," if seeded.by_hand else ""
+    return f"`{command} {common}{wrong}`{hand} has it; `{command} {common}` does not. A test runs both."
 
 
 def count(looks: int) -> str:

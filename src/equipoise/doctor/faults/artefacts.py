@@ -8,7 +8,7 @@ pattern that alternates from pixel to pixel.
 **False positives.** Images whose real counterparts are black and white: compared with those.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
@@ -44,6 +44,7 @@ FAULT = Fault(
     needs=("saturation/fake", "saturation/real"),
     symptom=symptom,
     explanation="The fakes have saturated pixels or a checkerboard that real images do not have.",
+    seeded=Seeded("digits", {"players.D.learning_rate": 3e-6}, 450),
     looks=4,
     remedies=remedies,
     page=__doc__ or "",

@@ -8,7 +8,7 @@ alone.
 **False positives.** A generator far from both.
 """
 
-from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
@@ -19,7 +19,7 @@ MARGIN = 0.03
 def symptom(history: History) -> list[Evidence]:
     """Fakes nearer to what the critic is shown."""
     clean, shown = history.median("energy", 5), history.median("energy/shown", 5)
-    if not (warm(history, "energy/shown") and shown + MARGIN < clean and shown < 0.6 * clean):
+    if not (warm(history, "energy/shown") and shown + MARGIN < clean and shown < 0.85 * clean):
         return []
     return [Evidence("energy", clean, f"at most that to augmented reals, {shown:.3g}")]
 
@@ -39,6 +39,7 @@ FAULT = Fault(
     needs=("energy/shown", "energy"),
     symptom=symptom,
     explanation="The fakes look like the augmented examples that only the critic should see.",
+    seeded=Seeded("digits", {"game.ada.p": 1.0}, 1000),
     looks=4,
     remedies=remedies,
     page=__doc__ or "",

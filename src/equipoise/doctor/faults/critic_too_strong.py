@@ -10,7 +10,7 @@ little.
 to the data has to stay.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import FAR, getting_better, warm
@@ -50,6 +50,17 @@ FAULT = Fault(
     needs=("auc/held_out", "energy"),
     symptom=symptom,
     explanation="The critic separates reals and fakes perfectly, and the fakes do not come nearer.",
+    seeded=Seeded(
+        "ring",
+        {
+            "game.loss": "minimax",
+            "game.penalties": {},
+            "game.critic_steps": 5,
+            "players.D.learning_rate": 0.005,
+            "players.G.learning_rate": 0.0001,
+        },
+        450,
+    ),
     looks=6,
     remedies=remedies,
     page=__doc__ or "",

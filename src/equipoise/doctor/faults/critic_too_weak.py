@@ -8,7 +8,7 @@ data at once: they are far away, or spread much wider than the data.
 **False positives.** At the equilibrium the critic is a coin too, but then the fakes are near.
 """
 
-from equipoise.doctor.fault import Fault, Settings, balanced_rates
+from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
@@ -57,6 +57,7 @@ FAULT = Fault(
     needs=("auc/held_out", "energy", "diversity"),
     symptom=symptom,
     explanation="The fakes are far from the data, and the critic cannot tell.",
+    seeded=Seeded("ring", {"players.D.learning_rate": 1e-6}, 400),
     looks=5,
     remedies=remedies,
     page=__doc__ or "",

@@ -9,7 +9,7 @@ More training does not help.
 **False positives.** A generator that has just begun can be nearly constant in the examples, but not in its units.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -40,6 +40,13 @@ FAULT = Fault(
     needs=("constant_units", "diversity"),
     symptom=symptom,
     explanation="The units of one of the generator's layers answer the same to every latent: nothing gets through.",
+    seeded=Seeded(
+        "ring",
+        {},
+        350,
+        by_hand="the biases of a hidden layer of G become -20 at step 250",
+        healthy={"game.network.generator_activation": "relu"},
+    ),
     looks=2,
     remedies=remedies,
     page=__doc__ or "",

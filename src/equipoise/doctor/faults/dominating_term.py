@@ -8,7 +8,7 @@ stops the critic from learning.
 **False positives.** A term that is meant to rule in a first phase.
 """
 
-from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import harm, warm
@@ -56,6 +56,7 @@ FAULT = Fault(
     needs=("energy",),
     symptom=symptom,
     explanation="Nearly all of a player's gradient comes from one term; the others have no say.",
+    seeded=Seeded("ring", {"game.orthogonality.weight": 1000.0}, 500),
     looks=5,
     began=began,
     remedies=remedies,

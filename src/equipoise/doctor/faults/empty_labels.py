@@ -8,7 +8,7 @@ the labels say nothing. And the change of a fake when only its label changes, re
 **False positives.** Classes that differ in what the space of comparison does not see.
 """
 
-from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
@@ -38,6 +38,7 @@ FAULT = Fault(
     needs=("labels/within",),
     symptom=symptom,
     explanation="Examples of one class are no more alike than any others, or the label does not change the fake.",
+    seeded=Seeded("conditional-digits", {}, 150, by_hand="the labels are shuffled"),
     looks=3,
     remedies=remedies,
     page=__doc__ or "",

@@ -10,7 +10,7 @@ such as Wasserstein, before a critic without one: no clipping, no penalty, no sp
 stay.
 """
 
-from equipoise.doctor.fault import Fault, Settings
+from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -54,6 +54,16 @@ FAULT = Fault(
     needs=("logits/held_out", "logits/fake"),
     symptom=symptom,
     explanation="The critic's logits grow without bound: nothing limits its slope.",
+    seeded=Seeded(
+        "ring",
+        {
+            "game.loss": "wasserstein",
+            "game.penalties": {},
+            "players.D.learning_rate": 0.003,
+            "players.G.learning_rate": 0.001,
+        },
+        400,
+    ),
     looks=3,
     remedies=remedies,
     page=__doc__ or "",

@@ -11,7 +11,7 @@ fault.
 count.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import harm, warm
@@ -72,6 +72,7 @@ FAULT = Fault(
     needs=("update/G", "update/D"),
     symptom=symptom,
     explanation="Each step moves the weights of both players by a large part of their size, and the fakes got worse.",
+    seeded=Seeded("ring", {"players.D.learning_rate": 0.05, "players.G.learning_rate": 0.05}, 300),
     looks=2,
     began=began,
     remedies=remedies,

@@ -9,7 +9,7 @@ ones; in health it is half of them.
 Training sets with near duplicates that are not in the held-out part.
 """
 
-from equipoise.doctor.fault import Fault, less_by_heart
+from equipoise.doctor.fault import Fault, Seeded, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import warm
@@ -32,6 +32,7 @@ FAULT = Fault(
     needs=("copies", "energy"),
     symptom=symptom,
     explanation="Most fakes are nearer to a training example than to any held-out one: copies.",
+    seeded=Seeded("digits", {}, 600, by_hand="only 40 training images"),
     looks=4,
     remedies=less_by_heart,
     page=__doc__ or "",

@@ -8,7 +8,7 @@ near repetitions), and the critic is not simply winning. With labels also: withi
 **False positives.** The first steps, before the generator has spread out.
 """
 
-from equipoise.doctor.fault import Fault, Settings, balanced_rates
+from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import course, getting_better, warm
@@ -67,6 +67,16 @@ FAULT = Fault(
     needs=("diversity", "nearest"),
     symptom=symptom,
     explanation="The fakes are far less varied than the data.",
+    seeded=Seeded(
+        "ring",
+        {
+            "game.loss": "non-saturating",
+            "game.penalties": {},
+            "players.D.learning_rate": 0.0001,
+            "players.G.learning_rate": 0.003,
+        },
+        500,
+    ),
     looks=3,
     remedies=remedies,
     page=__doc__ or "",

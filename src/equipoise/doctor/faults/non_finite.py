@@ -9,7 +9,7 @@ happen again: after rolling back, something has to change.
 **False positives.** A single bad move in half precision is harmless: it is refused, and training goes on.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -39,6 +39,7 @@ FAULT = Fault(
     needs=(),
     symptom=symptom,
     explanation="A loss, gradient or logit is NaN or infinite. The move was not applied where the trainer is ours.",
+    seeded=Seeded("ring", {}, 50, by_hand="one value in twenty training examples is NaN"),
     looks=1,
     remedies=remedies,
     page=__doc__ or "",

@@ -8,7 +8,7 @@ and their distance to the data does not fall. Whether they move back and forth o
 **False positives.** Early in training everything moves, but then it gets better.
 """
 
-from equipoise.doctor.fault import Fault, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
@@ -44,6 +44,17 @@ FAULT = Fault(
     needs=("movement", "energy", "diversity"),
     symptom=symptom,
     explanation="The fakes of the same latents move far and without coming nearer to the data.",
+    seeded=Seeded(
+        "ring",
+        {
+            "game.loss": "wasserstein",
+            "game.penalties": {},
+            "game.clip": 0.2,
+            "players.D.learning_rate": 0.001,
+            "players.G.learning_rate": 0.001,
+        },
+        1300,
+    ),
     looks=8,
     remedies=remedies,
     page=__doc__ or "",

@@ -11,7 +11,7 @@ falls.
 
 from statistics import median
 
-from equipoise.doctor.fault import Fault, less_by_heart
+from equipoise.doctor.fault import Fault, Seeded, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import harm, warm
@@ -52,6 +52,12 @@ FAULT = Fault(
     needs=("overfit",),
     symptom=symptom,
     explanation="The critic scores what it was trained on above what it has never seen: it learns examples by heart.",
+    seeded=Seeded(
+        "ring",
+        {"game.loss": "non-saturating", "game.penalties": {}, "game.critic_steps": 2},
+        500,
+        by_hand="only 32 training points",
+    ),
     looks=4,
     began=began,
     remedies=less_by_heart,

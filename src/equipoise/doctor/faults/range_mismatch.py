@@ -10,7 +10,7 @@ critic needs one look at the largest or smallest pixel to win, for ever.
 **False positives.** Data without any dark pixel.
 """
 
-from equipoise.doctor.fault import Fault
+from equipoise.doctor.fault import Fault, Seeded
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 
@@ -41,6 +41,7 @@ FAULT = Fault(
     needs=("range/real", "range/fake"),
     symptom=symptom,
     explanation="Training examples have other values than held-out ones, or images other values than [-1, 1].",
+    seeded=Seeded("digits", {}, 150, by_hand="training images go from 0 to 1, held-out ones from -1 to 1"),
     looks=2,
     page=__doc__ or "",
 )
