@@ -446,12 +446,7 @@ PLANTS: dict[str, dict[str, Dose]] = {
     },
     "oscillation": {
         "clipped wasserstein": lambda w, d: Plant(
-            {
-                **FREE,
-                "game.loss": "wasserstein",
-                "game.clip": 0.05 if w.images else 0.2,
-                **paces(w, (1, 0.5, 0.25)[d]),
-            }
+            {**FREE, "game.loss": "wasserstein", "game.clip": 0.2, **paces(w, (0.4, 0.3, 0.2)[d])}
         ),
         "momentum": lambda w, d: Plant(
             {

@@ -1,7 +1,8 @@
 """Mode collapse: the generator makes few kinds of examples.
 
 **What it sees.** Fakes lie much nearer to each other than reals do (mean distance below 0.35 of the data's, or many
-near repetitions), and the critic is not simply winning. With labels also: within a class all fakes are alike.
+near repetitions), and that does not get better. With labels also: within a class all fakes are alike. In games that
+make something of an input: the output is the same whatever the input.
 
 **Why it matters.** Pictures may look good one by one; together they are one picture.
 
@@ -13,13 +14,16 @@ from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import course, getting_better, warm
 
-NARROW, VERY_NARROW, REPEATED, CLASS, SPREADING = 0.35, 0.2, 0.25, 0.35, 1.25
+NARROW, VERY_NARROW, REPEATED, CLASS, IGNORED, SPREADING = 0.35, 0.2, 0.25, 0.35, 0.1, 1.25
 
 
 def symptom(history: History) -> list[Evidence]:
-    """Fakes that are all alike, altogether or within classes."""
+    """Fakes that are all alike, altogether, within classes or whatever the input."""
     if not warm(history, "diversity") or frozen(history):
         return []
+    heed = history.median("input/effect", 3)
+    if heed < IGNORED:
+        return [Evidence("input/effect", heed, f"above {IGNORED}")]
     spread, nearest = history.median("diversity", 3), history.median("nearest", 3)
     inside = history.median("labels/diversity", 3)
     if inside < CLASS and course(history, "labels/diversity") < SPREADING:
