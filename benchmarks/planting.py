@@ -435,9 +435,11 @@ PLANTS: dict[str, dict[str, Dose]] = {
         "narrow critic": lambda w, d: Plant(a_critic(w, (2, 6, 16), d)),
     },
     "critic-overfitting": {
-        "few examples": lambda w, d: Plant({**FREE, "game.critic_steps": 2}, data=fewer((32, 128, 512)[d])),
+        "few examples": lambda w, d: Plant(
+            {**FREE, "game.critic_steps": 2}, data=fewer((32, 128, 512)[d]), remedy=False
+        ),
         "few examples, hinge": lambda w, d: Plant(
-            {**FREE, "game.loss": "hinge", "game.critic_steps": 2}, data=fewer((48, 160, 600)[d])
+            {**FREE, "game.loss": "hinge", "game.critic_steps": 2}, data=fewer((48, 160, 600)[d]), remedy=False
         ),
     },
     "mode-collapse": {

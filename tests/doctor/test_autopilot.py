@@ -23,7 +23,7 @@ def fault(name: str, *remedies: dict[str, Any]) -> Fault:
         "it is there",
         Seeded("none", {}),
         looks=2,
-        remedies=lambda settings: tried,
+        remedies=lambda settings, evidence: tried,
     )
 
 

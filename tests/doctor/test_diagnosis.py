@@ -104,7 +104,7 @@ def test_every_fault_has_a_page_and_remedies_that_a_recipe_takes(fault):
     for part in ("**What it sees.**", "**Why it matters.**", "**False positives.**"):
         assert part in fault.page
     for settings in ({}, {"game.loss": "minimax", "game.penalties.r1": 0.5, "game.critic_steps": 3}):
-        for remedy in fault.remedies(settings):
+        for remedy in fault.remedies(settings, ()):
             assert remedy.why
             assert remedy.settings
 

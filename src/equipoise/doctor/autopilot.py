@@ -7,6 +7,7 @@ from typing import Any, Literal
 from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.fault import Settings
 from equipoise.doctor.finding import Finding, Remedy
+from equipoise.doctor.warm_up import harm
 
 TOLD = ("energy", "diversity", "nearest", "coverage", "auc/held_out", "overfit", "copies")
 """Signals that are written down before and after an intervention."""
@@ -117,10 +118,13 @@ class Autopilot:
         urgent = [f for f in active if f.fault in URGENT and f.fault != present.finding.fault]
         if self.looks < self.probation and not urgent and not ended:
             return None
+        patient = self.looks < 4 * self.probation and not urgent and not ended
+        if not active and patient and harm(diagnosis.history) and not energy < BETTER * self.at_first:
+            return None  # nothing is found, but nothing is good yet
         if not active:
             self.judge(present, diagnosis, "helped", "The fault did not come back.")
             return None
-        if energy < BETTER * self.at_first and self.looks < 4 * self.probation and not urgent and not ended:
+        if energy < BETTER * self.at_first and patient:
             return None  # still there, but on the way
         again = any(finding.fault == present.finding.fault for finding in active)
         what = "The fault is still there." if again else f"It brought another fault: {(urgent or active)[0].title}."

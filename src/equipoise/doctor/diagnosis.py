@@ -84,7 +84,7 @@ class Diagnosis:
                 until,
                 tuple(evidence),
                 fault.explanation,
-                tuple(fault.remedies(settings or {})),
+                tuple(fault.remedies(settings or {}, evidence)),
                 active=course.in_a_row >= fault.looks,
                 curves={item.signal: self.history.curve(item.signal) for item in evidence},
             )

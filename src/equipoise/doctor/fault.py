@@ -40,7 +40,7 @@ class Fault:
     seeded: Seeded
     looks: int = 3
     """So many looks in a row must show the symptom."""
-    remedies: Callable[[Settings], Sequence[Remedy]] = lambda settings: ()
+    remedies: Callable[[Settings, Sequence[Evidence]], Sequence[Remedy]] = lambda settings, evidence: ()
     began: Callable[[History], int] | None = None
     """The step since which the cause is there, where that is earlier than what confirms it."""
     page: str = ""
@@ -71,7 +71,23 @@ def balanced_rates(settings: Settings) -> dict[str, Any]:
     return {"players.D.learning_rate": twice["players.G.learning_rate"], **generator}
 
 
-def less_by_heart(settings: Settings) -> list[Remedy]:
+def levelled_rates(settings: Settings) -> dict[str, Any]:
+    """Both players at half the higher of their learning rates."""
+    D, G = highest_rate(settings, "D"), highest_rate(settings, "G")
+    factor = 0.5 * max(D, G)
+    return {**scaled_rate(settings, "D", factor / D), **scaled_rate(settings, "G", factor / G)}
+
+
+def convergent(settings: Settings) -> dict[str, Any]:
+    """Changes after which the game converges near its equilibrium: both slopes punished, each fake paired with a real.
+
+    Source: Mescheder et al. 2018; Huang et al. 2024 (R3GAN).
+    """
+    flat = {"game.loss": "relativistic-pairing", "game.penalties.r1": 0.5, "game.penalties.r2": 0.5}
+    return {**flat, "game.clip": None} if settings.get("game.clip") is not None else flat
+
+
+def less_by_heart(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """What keeps a critic from learning its examples by heart: augmentation first where there are images."""
     images = settings.get("game.network.kind") != "mlp"
     relative = str(settings.get("game.loss", "")).startswith("relativistic")

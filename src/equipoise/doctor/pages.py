@@ -13,7 +13,7 @@ def page(fault: Fault) -> str:
     lines = [f"# {fault.title}", "", first, "", rest, "", f"**Severity.** {fault.severity.capitalize()}.", ""]
     lines += [f"**Needs.** {needs}; the symptom must be there at {count(fault.looks)}.", ""]
     lines += ["## Seeded", "", planted(fault.seeded), ""]
-    remedies = fault.remedies({})
+    remedies = fault.remedies({}, ())
     if remedies:
         lines += ["## What helps, the first first", ""]
         for remedy in remedies:

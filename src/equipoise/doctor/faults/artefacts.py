@@ -8,6 +8,8 @@ pattern that alternates from pixel to pixel.
 **False positives.** Images whose real counterparts are black and white: compared with those.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -29,7 +31,7 @@ def symptom(history: History) -> list[Evidence]:
     return []
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """A slower generator; networks that enlarge by repetition."""
     return [
         Remedy(scaled_rate(settings, "G", 0.25), "A slower generator."),

@@ -8,6 +8,8 @@ alone.
 **False positives.** A generator far from both.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -24,7 +26,7 @@ def symptom(history: History) -> list[Evidence]:
     return [Evidence("energy", clean, f"at most that to augmented reals, {shown:.3g}")]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Less augmentation."""
     return [
         Remedy({"game.ada.limit": 0.5} if "game.ada.limit" in settings else {"game.ada": {"limit": 0.5}}, "A lower p."),

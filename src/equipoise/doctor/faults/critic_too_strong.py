@@ -10,7 +10,9 @@ little.
 to the data has to stay.
 """
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
+from collections.abc import Sequence
+
+from equipoise.doctor.fault import Fault, Seeded, Settings, levelled_rates, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import FAR, getting_better, warm
@@ -28,15 +30,17 @@ def symptom(history: History) -> list[Evidence]:
     return [Evidence("auc/held_out", auc, f"below {AUC}"), Evidence("energy", energy, f"below {FAR}, or falling")]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
-    """A loss that does not saturate, a flatter critic, a slower one."""
-    loss = [Remedy({"game.loss": "non-saturating"}, "This loss has a gradient where the critic wins.")]
-    steps = [Remedy({"game.critic_steps": 1}, "The critic moves as often as the generator.")]
-    weight = 10 * settings["game.penalties.r1"] if isinstance(settings.get("game.penalties.r1"), float) else 0.5
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
+    """Equal players; then a flatter critic, a slower one, a bounded one."""
+    saturating = settings.get("game.loss") in ("minimax", "f-total-variation")
+    loss = {"game.loss": "non-saturating"} if saturating else {}
+    flatter = 10 * settings["game.penalties.r1"] if isinstance(settings.get("game.penalties.r1"), float) else 0.5
     return [
-        *(loss if settings.get("game.loss") in ("minimax", "f-total-variation") else []),
-        *(steps if settings.get("game.critic_steps", 1) > 1 else []),
-        Remedy({"game.penalties.r1": weight}, "R1 keeps the critic flat at the data."),
+        Remedy(
+            {**levelled_rates(settings), "game.critic_steps": 1, "game.penalties.r1": flatter, **loss},
+            "Both move as often and as fast, R1 keeps the critic flat at the data"
+            + (", and this loss has a gradient where the critic wins." if saturating else "."),
+        ),
         Remedy(scaled_rate(settings, "D", 0.25), "A critic of a quarter of the learning rate."),
         Remedy({"game.instance_noise": True}, "Noise makes the two distributions overlap."),
         Remedy({"game.network.critic_normalisation": "spectral"}, "Spectral norm bounds the critic.", restarts=True),

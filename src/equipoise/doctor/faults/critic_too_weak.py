@@ -8,6 +8,8 @@ data at once: they are far away, or spread much wider than the data.
 **False positives.** At the equilibrium the critic is a coin too, but then the fakes are near.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -34,7 +36,7 @@ def symptom(history: History) -> list[Evidence]:
     return [Evidence("auc/held_out", auc, f"above {AUC}"), far]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Shift the balance to the critic."""
     steps = int(settings.get("game.critic_steps", 1))
     weak = [key for key in ("game.penalties.r1", "game.penalties.r2") if isinstance(settings.get(key), float)]

@@ -9,6 +9,8 @@ More training does not help.
 **False positives.** A generator that has just begun can be nearly constant in the examples, but not in its units.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -22,7 +24,7 @@ def symptom(history: History) -> list[Evidence]:
     return [Evidence("constant_units", constant, "below 0.5"), Evidence("diversity", diversity, "0.5 to 1.5")]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Back to where it lived, more carefully."""
     return [
         Remedy(scaled_rate(settings, "G", 0.25), "Back to the last healthy checkpoint, with a slower generator."),

@@ -8,6 +8,8 @@ stops the critic from learning.
 **False positives.** A term that is meant to rule in a first phase.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -39,14 +41,18 @@ def symptom(history: History) -> list[Evidence]:
     return [*found, *harm(history)] if found else []
 
 
-def remedies(settings: Settings) -> list[Remedy]:
-    """A tenth of the weights of penalties and further terms."""
-    weights = {
-        key: value / 10
-        for key, value in settings.items()
-        if (key.startswith("game.penalties.") or key.endswith(".weight")) and isinstance(value, float)
-    }
-    return [Remedy(weights, "A tenth of the weights beside the adversarial loss.")] if weights else []
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
+    """The term at its usual weight, or at a hundredth."""
+    terms = [item.signal.split("/")[2] for item in evidence if item.signal.startswith("share/")]
+    found = []
+    for term in terms:
+        key = f"game.{term}"
+        penalty = f"game.penalties.{term.replace('_', '-')}"
+        if isinstance(weight := settings.get(penalty), float):
+            found.append(Remedy({penalty: min(weight / 100, 0.5)}, "A hundredth of its weight, and at most 0.5."))
+        elif any(name.startswith(f"{key}.") for name in settings):
+            found.append(Remedy({key: True}, "The term at its usual weight."))
+    return found
 
 
 FAULT = Fault(

@@ -8,6 +8,8 @@ the labels say nothing. And the change of a fake when only its label changes, re
 **False positives.** Classes that differ in what the space of comparison does not see.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -26,7 +28,7 @@ def symptom(history: History) -> list[Evidence]:
     return []
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Check the data; otherwise, train without labels."""
     return [Remedy({"game.kind": "gan"}, "Train without labels, or check that labels and examples fit.", restarts=True)]
 

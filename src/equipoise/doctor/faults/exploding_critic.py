@@ -10,7 +10,9 @@ such as Wasserstein, before a critic without one: no clipping, no penalty, no sp
 stay.
 """
 
-from equipoise.doctor.fault import Fault, Seeded, Settings
+from collections.abc import Sequence
+
+from equipoise.doctor.fault import Fault, Seeded, Settings, convergent, levelled_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -29,16 +31,15 @@ def symptom(history: History) -> list[Evidence]:
     return []
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """A bound for the critic's slope."""
-    wasserstein = settings.get("game.loss") == "wasserstein"
-    penalty = (
-        {"game.penalties.gradient-penalty": 10.0}
-        if wasserstein
-        else {"game.penalties.r1": 0.5, "game.penalties.r2": 0.5}
-    )
+    penalty = {"game.penalties.gradient-penalty": 10.0} if settings.get("game.loss") == "wasserstein" else {}
     return [
-        Remedy(penalty, "A gradient penalty bounds the critic's slope."),
+        Remedy(
+            {**convergent(settings), **levelled_rates(settings)},
+            "Both slopes punished, and each fake compared with a real example: nothing gains from large logits.",
+        ),
+        *([Remedy(penalty, "A gradient penalty bounds the critic's slope.")] if penalty else []),
         Remedy(
             {"game.network.critic_normalisation": "spectral"},
             "Spectral normalisation bounds the slope of every layer.",

@@ -11,6 +11,8 @@ fault.
 count.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -54,7 +56,7 @@ def symptom(history: History) -> list[Evidence]:
     return [*evidence, *harm(history)] if warm(history, "energy") and harm(history) else []
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """A tenth, and a hundredth."""
     return [
         Remedy(

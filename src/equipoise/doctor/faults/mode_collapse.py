@@ -9,7 +9,9 @@ make something of an input: the output is the same whatever the input.
 **False positives.** The first steps, before the generator has spread out.
 """
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates
+from collections.abc import Sequence
+
+from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, convergent
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import course, getting_better, warm
@@ -47,7 +49,7 @@ def frozen(history: History) -> bool:
     return critic < min(3e-4, generator / 20) or generator < min(3e-4, critic / 20)
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Balance first, then a loss for which every mode counts, then critics that see several examples."""
     steps = int(settings.get("game.critic_steps", 1))
     return [
@@ -56,7 +58,7 @@ def remedies(settings: Settings) -> list[Remedy]:
             "Back to the most varied checkpoint; a faster critic before a slower generator.",
         ),
         Remedy(
-            {"game.loss": "relativistic-pairing", "game.penalties.r1": 0.5, "game.penalties.r2": 0.5},
+            convergent(settings),
             "Each fake is compared with a real example, so that every mode counts; R1 and R2 make it converge.",
         ),
         Remedy({"game.critic_steps": steps + 2}, "More moves of the critic for each of the generator's."),

@@ -9,6 +9,8 @@ happen again: after rolling back, something has to change.
 **False positives.** A single bad move in half precision is harmless: it is refused, and training goes on.
 """
 
+from collections.abc import Sequence
+
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
@@ -22,7 +24,7 @@ def symptom(history: History) -> list[Evidence]:
     return [*found, *(Evidence(name, history.last(name), "0 refused moves") for name in refused)]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Smaller steps first."""
     slower = {**scaled_rate(settings, "D", 0.25), **scaled_rate(settings, "G", 0.25)}
     return [

@@ -8,7 +8,9 @@ and their distance to the data does not fall. Whether they move back and forth o
 **False positives.** Early in training everything moves, but then it gets better.
 """
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
+from collections.abc import Sequence
+
+from equipoise.doctor.fault import Fault, Seeded, Settings, convergent, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
@@ -27,12 +29,12 @@ def symptom(history: History) -> list[Evidence]:
     return [movement, Evidence("energy", energy, f"below {FAR}, or falling")]
 
 
-def remedies(settings: Settings) -> list[Remedy]:
-    """Smaller steps, damping, averaging."""
+def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
+    """Damping, smaller steps, averaging."""
     slower = {**scaled_rate(settings, "D", 0.25), **scaled_rate(settings, "G", 0.25)}
     return [
+        Remedy(convergent(settings), "R1 and R2 damp the circling; each fake is compared with a real example."),
         Remedy(slower, "A quarter of the learning rates: smaller circles."),
-        Remedy({"game.penalties.r1": 0.5, "game.penalties.r2": 0.5}, "R1 and R2 damp the circling."),
         Remedy({"training.lookahead": {"every": 5, "share": 0.5}}, "Lookahead cuts through circles."),
     ]
 
