@@ -119,7 +119,7 @@ def image_world(name: str, source: Source, base: Mapping[str, Any], *, condition
 
 def worlds(data: Path | None) -> dict[str, Callable[[], World]]:
     """By name; the convolutional one needs the MNIST digits."""
-    small = {**SQUARES, **rates(1.5e-3), "training.steps": 1500}
+    small = {**SQUARES, **rates(3e-3), "training.steps": 1500}
     perceptron = {**small, "game.network.kind": "mlp", "game.network.generator_activation": "relu"}
     convolutions = {**small, "game.network.kind": "dcgan", "game.network.width": 16}
     found = {

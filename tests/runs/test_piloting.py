@@ -75,12 +75,14 @@ def test_without_a_remedy_left_training_stops_and_says_so(tmp_path, monkeypatch)
     assert (tmp_path / "r" / "report.html").exists()
 
 
-def test_training_goes_on_from_the_newest_checkpoint_that_was_near():
-    energy = {100: 0.5, 200: 0.1, 300: 0.12, 400: 3.0}
+def test_training_goes_on_from_the_newest_checkpoint_at_which_it_had_got_somewhere():
+    energy = {50: 0.8, 100: 0.5, 200: 0.1, 300: 0.12, 400: 3.0}
     assert healthy([100, 200, 300, 400], 450, energy) == 300
     assert healthy([100, 400], 450, energy) == 0
     assert healthy([200, 300], 250, energy) == 200
     assert healthy([], 250, energy) == 0
+    assert healthy([100, 200], 250, {50: 0.8, 100: 0.7, 200: 0.75}) == 0  # it never got anywhere
+    assert healthy([100, 200], 250, {}) == 200
 
 
 def proposed(number, settings, *, undoes=None):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LEAST = 0.1
 """The share of the training that must be left for an intervention to be worth it."""
+PROGRESS = 0.7
+"""To which share of the first distance to the data a training that got somewhere came down."""
 
 
 class Intervene(Exception):
@@ -117,15 +119,20 @@ class Pilot:
 
 
 def healthy(saved: list[int], since: int, energy: Mapping[int, float]) -> int:
-    """The newest saved step before the fault at which the fakes were about as near as they ever were; 0 if none."""
+    """The newest saved step before the fault at which training had got somewhere; 0 if there is none.
+
+    There the fakes were about as near as they ever were before the fault, and clearly nearer than at first.
+    """
     before = [step for step in saved if step < since]
-    best = min((value for step, value in energy.items() if step <= since), default=float("nan"))
+    looks = [value for step, value in sorted(energy.items()) if step <= since]
+    if not looks:
+        return max(before, default=0)
 
-    def near(step: int) -> bool:
-        looks = [value for at, value in energy.items() if at <= step]
-        return not looks or not looks[-1] > 1.5 * max(best, 0.02)
+    def good(step: int) -> bool:
+        until = [value for at, value in sorted(energy.items()) if at <= step]
+        return bool(until) and until[-1] <= min(1.5 * max(min(looks), 0.02), PROGRESS * looks[0])
 
-    return max(filter(near, before), default=0)
+    return max(filter(good, before), default=0)
 
 
 def interventions(folder: Path) -> list[dict[str, Any]]:
