@@ -104,8 +104,10 @@ def image_world(name: str, source: Source, base: Mapping[str, Any], *, condition
     if not (folder / "extractor.json").exists():
         features.save(features.fit_feature_net(parts.train, held_out=parts.held_out, seed=0), folder)
     judge = features.load(folder)
-    everything = torch.arange(min(len(parts.held_out), 1000))
-    real, train = parts.held_out.examples(everything), parts.train.examples(everything)
+    draw = torch.Generator().manual_seed(0)  # files may be sorted by class
+    real, train = (
+        part.examples(torch.randperm(len(part), generator=draw)[:1000]) for part in (parts.held_out, parts.train)
+    )
 
     def score(x: Tensor, requested: Tensor | None) -> dict[str, float]:
         asked = None if requested is None else requested[: len(real)]
@@ -121,7 +123,7 @@ def worlds(data: Path | None) -> dict[str, Callable[[], World]]:
     """By name; the convolutional one needs the MNIST digits."""
     small = {**SQUARES, **rates(3e-3), "training.steps": 1500}
     perceptron = {**small, "game.network.kind": "mlp", "game.network.generator_activation": "relu"}
-    convolutions = {**small, "game.network.kind": "dcgan", "game.network.width": 16}
+    convolutions = {**small, "game.network.kind": "dcgan", "game.network.width": 16, "training.steps": 2000}
     found = {
         "ring": lambda: mixture_world(ring(sigma=0.05), 1200),
         "grid": lambda: mixture_world(grid(spacing=1.0, sigma=0.1), 1500),
