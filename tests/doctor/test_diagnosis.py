@@ -122,3 +122,13 @@ def test_balanced_rates_put_the_critic_ahead():
     assert balanced_rates({}) == {"players.D.learning_rate": 4e-4, "players.G.learning_rate": 5e-5}
     behind = balanced_rates({"players.D.learning_rate": 1e-6, "players.G.learning_rate": 1e-3})
     assert behind == {"players.D.learning_rate": 2e-3, "players.G.learning_rate": 2.5e-4}
+
+
+def test_a_large_step_that_did_no_harm_is_forgotten():
+    spike = [0.01] * 10 + [0.5] + [0.01] * 39
+    near, far = [0.01] * 30, [0.8] * 20
+    signals = {"update/G": spike, "update/D": spike, "energy": [*near, *far], "diversity": [1.0] * 50}
+    assert "learning-rate" not in [finding.fault for finding in play(Diagnosis(), **signals).findings()]
+    at_once = signals | {"energy": [0.01] * 10 + [0.8] * 40}
+    [finding] = [found for found in play(Diagnosis(), **at_once).findings() if found.fault == "learning-rate"]
+    assert finding.since == 25 * 11

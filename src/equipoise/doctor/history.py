@@ -65,6 +65,10 @@ class History:
         """The newest value; NaN if there is none."""
         return self.values[name][-1][1] if self.values.get(name) else math.nan
 
+    def at(self, name: str, step: int) -> float:
+        """The value at a step; NaN if it was not measured then."""
+        return next((value for at, value in reversed(self.values.get(name, ())) if at == step), math.nan)
+
     def recent(self, name: str, num: int) -> list[float]:
         """The last `num` finite values."""
         return [value for _, value in self.values.get(name, ())[-num:] if math.isfinite(value)]

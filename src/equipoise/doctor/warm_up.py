@@ -5,7 +5,7 @@ from statistics import median
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 
-STEPS, LOOKS = 250, 4
+STEPS, LOOKS, WELL, MEMORY = 250, 4, 5, 500
 FAR, NARROW = 0.22, 0.35
 """A distance to the data above which fakes are far from it, and a diversity below which they are all alike."""
 
@@ -32,6 +32,17 @@ def harm(history: History) -> list[Evidence]:
     energy, spread = history.median("energy", 3), history.median("diversity", 3)
     found = [Evidence("energy", energy, f"below {FAR}")] if energy > FAR else []
     return [*found, Evidence("diversity", spread, "0.5 to 1.5")] if spread < NARROW else found
+
+
+def last_well(history: History) -> int:
+    """The last step that ended five looks in a row with near and varied fakes; 0 if there was none."""
+    energy, diversity = (history.values.get(name, [])[-MEMORY:] for name in ("energy", "diversity"))
+    well = [near[0] for near, wide in zip(energy, diversity) if near[1] <= FAR and wide[1] >= NARROW]
+    steps = [step for step, _ in energy]
+    for last in range(len(steps) - 1, WELL - 2, -1):
+        if set(steps[last - WELL + 1 : last + 1]) <= set(well):
+            return steps[last]
+    return 0
 
 
 def restless(history: History) -> bool:

@@ -1,14 +1,13 @@
 """Learning rate too high: every step moves the weights by a large part of their size.
 
-**What it sees.** The size of an update relative to that of the weights: 0.002 to 0.008 is healthy, above 0.05 for
-both players is not. A spike can be harmless, so it is called only if things got worse since: fakes moved away from
-the data, or the generator's outputs froze.
+**What it sees.** The size of an update relative to that of the weights: 0.002 to 0.02 is healthy; above 0.05 for both
+players, or more than the weights themselves for one, is not. A spike can be harmless, so it is called only if things
+got worse since, and were not well in between: fakes moved away from the data, or the generator's outputs froze.
 
 **Why it matters.** Within a few dozen steps units die or logits explode, and what is seen then looks like another
 fault.
 
-**False positives.** The first steps of a training move small initial weights by a lot; the first 50 steps do not
-count.
+**False positives.** The first steps of a training move small initial weights by a lot; there, more is allowed.
 """
 
 from collections.abc import Sequence
@@ -16,19 +15,22 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import harm, warm
+from equipoise.doctor.warm_up import MEMORY, harm, last_well, warm
 
-LIMIT, EARLY = 0.05, 0.1
-"""The smaller of the two players' updates; in the first 50 steps more of it is healthy."""
+LIMIT, EARLY, HUGE = 0.05, 0.1, 1.0
+"""For the smaller of the two players' updates, of which more is healthy in the first 50 steps; for any one of them."""
 WORSE = 1.25
 
 
 def too_large(history: History) -> list[tuple[int, float]]:
-    """The looks at which both players moved by too much: steps, and the smaller of the updates."""
-    moves = [dict(history.values[name]) for name in history.named("update/")]
-    steps = sorted(set.intersection(*map(set, moves))) if moves else []
-    smaller = [(step, min(move[step] for move in moves)) for step in steps]
-    return [(step, size) for step, size in smaller if size > (EARLY if step < 50 else LIMIT)]
+    """The looks since all was well at which players moved by too much: steps, and the larger of the updates."""
+    moves = [dict(history.values[name][-MEMORY:]) for name in history.named("update/")]
+    well = last_well(history)
+    steps = sorted(step for step in set.intersection(*map(set, moves)) if step > well) if moves else []
+    sizes = [(step, [move[step] for move in moves]) for step in steps]
+    return [
+        (step, max(both)) for step, both in sizes if min(both) > (EARLY if step < 50 else LIMIT) or max(both) > HUGE
+    ]
 
 
 def began(history: History) -> int:
@@ -41,8 +43,8 @@ def symptom(history: History) -> list[Evidence]:
     large = too_large(history)
     if not large:
         return []
-    step, size = large[0]
-    evidence = [Evidence("update/" + player, size, f"below {LIMIT}") for player in ("D", "G")]
+    step, _ = large[0]
+    evidence = [Evidence(name, history.at(name, step), f"below {LIMIT}") for name in history.named("update/")]
     energy, diversity = history.last("energy"), history.last("diversity")
     best = min((value for at, value in history.values.get("energy", ()) if at <= step), default=float("nan"))
     if history.step > step and energy > WORSE * max(best, 0.02):

@@ -14,14 +14,15 @@ from statistics import median
 from equipoise.doctor.fault import Fault, Seeded, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import harm, warm
+from equipoise.doctor.warm_up import MEMORY, harm, last_well, warm
 
 LIMIT, LOOKS = 0.62, 6
 
 
 def clear(history: History) -> int | None:
-    """The first of the earliest six looks in a row with a clear preference for training examples, if there are any."""
-    points = history.values.get("overfit", [])
+    """The first of the earliest six looks in a row, since all was well, with a clear preference; None without any."""
+    well = last_well(history)
+    points = [point for point in history.values.get("overfit", [])[-MEMORY:] if point[0] > well]
     for first in range(len(points) - LOOKS + 1):
         if median(value for _, value in points[first : first + LOOKS]) > LIMIT:
             return points[first][0]
