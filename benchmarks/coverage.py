@@ -270,6 +270,12 @@ DCGAN = {
     "game.loss": "non-saturating",
     "game.network.initialisation": "normal",
 }
+WGAN_GP = {
+    **rates(1e-3, betas=(0.0, 0.9)),
+    "game.loss": "wasserstein",
+    "game.critic_steps": 3,
+    "game.penalties": {"gradient-penalty": 10.0},
+}
 ALONE = {**rates(1e-3), "game.loss": "non-saturating"}
 """The collapse-prone setting to which each technique is added alone, with a critic of a quarter of the width."""
 
@@ -288,16 +294,7 @@ EFFECTS = [
         {**ALONE, "game.penalties": {"r1": {"weight": 0.5, "every": 16}}, "game.separate_penalties": True},
     ),
     Method("R1, finite difference", {**ALONE, "game.penalties": {"r1": 0.5}, "game.penalty_form": "finite-difference"}),
-    Method(
-        "WGAN-GP",
-        {
-            **ALONE,
-            "game.loss": "wasserstein",
-            "game.critic_steps": 3,
-            "game.penalties": {"gradient-penalty": 10.0},
-            **rates(1e-3, betas=(0.0, 0.9)),
-        },
-    ),
+    Method("WGAN-GP", {**ALONE, **WGAN_GP}),
     Method("1-centred gradient penalty", {**ALONE, "game.penalties": {"gradient-penalty": 10.0}}),
     Method("0-centred gradient penalty", {**ALONE, "game.penalties": {"zero-centred-gradient-penalty": 1.0}}),
     Method("DRAGAN", {**ALONE, "game.penalties": {"dragan": 10.0}}),
@@ -371,6 +368,7 @@ BALANCED = {
 
 STACKED = [
     ("normal", Method("DCGAN", DCGAN, 30_000)),
+    ("normal", Method("WGAN-GP", WGAN_GP, 10_000)),
     ("quarter", Method("RpGAN + R1 + R2", {**BALANCED, **rates(1e-3)}, 15_000)),
     ("quarter", Method("RpGAN + R1 + R2, two time scales", {**BALANCED, **rates(8e-3, 4e-4)}, 35_000)),
     (
