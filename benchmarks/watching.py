@@ -2,7 +2,8 @@
 
     python -m benchmarks.watching        # benchmarks/results/watching.json
 
-A DCGAN on images of 32×32 pixels in three channels (random ones: time does not depend on what they show), batch 64.
+A DCGAN on images of 32×32 pixels in three channels (random ones: time does not depend on what they show), batch 64. The
+trainings take short turns, so that whatever else the machine does falls on all of them alike.
 "doctor" records every loss, gradient, rate and logit, probes the game, asks all faults, and writes its journals, at the
 default cadences; "all" draws sample grids and TensorBoard's scalars, pictures and histograms beside.
 """
@@ -11,12 +12,14 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from statistics import mean, stdev
 
 import torch
 
 from benchmarks.speed import commit
 from equipoise.data.source import Source, tensor_source
 from equipoise.engine.trainer import Trainer
+from equipoise.monitor.spaces import pixels
 from equipoise.runs.environment import processor_name
 from equipoise.runs.parts import Examples
 from equipoise.runs.recipe import Recipe, with_settings
@@ -25,7 +28,7 @@ from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher
 
 RESULTS = Path(__file__).parent / "results" / "watching.json"
-ROUNDS, BLOCK = 8, 100
+ROUNDS, BLOCK = 40, 25
 BASE = {
     "game.network.kind": "dcgan",
     "game.network.width": 32,
@@ -36,7 +39,8 @@ BASE = {
     "training.save_every": 10**9,
 }
 QUIET = {"watching.tensorboard": False, "watching.samples_every": 10**9, "watching.histograms_every": 10**9}
-VARIANTS = {"nothing": {**QUIET, "watching.probes_every": "off"}, "doctor": QUIET, "all": {}}
+BARE = {"watching.probes_every": "off", "training.measure_every": 10**9, "training.shares_every": 2**30}
+VARIANTS = {"nothing": {**QUIET, **BARE}, "doctor": QUIET, "all": {}}
 
 
 def trainer(name: str, folder: Path, source: Source) -> Trainer:
@@ -57,10 +61,17 @@ def trainer(name: str, folder: Path, source: Source) -> Trainer:
         held_out=parts.held_out,
         labelled=False,
         view=view,
+        trained=lambda: pixels,
     )
     made = run.trainer(parts.train, watcher=watcher, source=source)
     watcher.begin(made)
     return made
+
+
+def error(values: list[float], base: list[float]) -> float:
+    """The standard error of a cost: of the mean difference of turns side by side, relative to the base."""
+    differences = [value - other for value, other in zip(values, base, strict=True)]
+    return stdev(differences) / len(differences) ** 0.5 / mean(base)
 
 
 def main() -> None:
@@ -76,11 +87,12 @@ def main() -> None:
                 one.fit(until=one.clock.step + BLOCK)
                 if turn:  # the first is a warm-up
                     seconds[name].append(time.process_time() - begin)
-    each = {name: sum(values) / len(values) / BLOCK for name, values in seconds.items()}
+    each = {name: mean(values) / BLOCK for name, values in seconds.items()}
     row = {
         "ms_per_step": {name: round(1000 * value, 2) for name, value in each.items()},
         "cost_of_the_doctor": round(each["doctor"] / each["nothing"] - 1, 4),
         "cost_of_all": round(each["all"] / each["nothing"] - 1, 4),
+        "standard_error": {name: round(error(values, seconds["nothing"]), 4) for name, values in seconds.items()},
         "steps": ROUNDS * BLOCK,
         "machine": processor_name(),
         "commit": commit(),
