@@ -18,6 +18,7 @@ import argparse
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -138,32 +139,44 @@ def collect(cells: Sequence[Cell], ways: Sequence[str], data: Path | None) -> No
         for way in ways:
             target = journal_of(cell, way)
             claim = target.with_suffix(".claimed")
-            if target.exists() or claim.exists() or cell.world not in makers:
+            if target.exists() or taken(claim) or cell.world not in makers:
                 continue
-            claim.touch()
-            if cell.world not in opened:
-                opened[cell.world] = makers[cell.world]()
-            world = opened[cell.world]
-            begin = time.process_time()
-            run, scores, ending = played(world, cell.plant(world), seed=cell.seed, pilot_of=WAYS[way])
-            row = {
-                **vars(cell),
-                "way": way,
-                "scores": scores,
-                "ending": ending,
-                "onset": cell.plant(world).onset,
-                "remedy": cell.plant(world).remedy,
-                "cpu_seconds": round(time.process_time() - begin, 1),
-                "commit": commit(),
-                "machine": processor_name(),
-                "interventions": read_json(run.folder / "interventions.json", []),
-                "lines": [json.loads(line) for line in read_lines(run.folder / "signals.jsonl")],
-            }
-            target.write_bytes(gzip.compress(json.dumps(row).encode()))
-            claim.unlink(missing_ok=True)
-            shutil.rmtree(run.folder, ignore_errors=True)
-            shown = {name: round(value, 3) for name, value in scores.items()}
-            print(cell.name, way, ending, shown, row["cpu_seconds"], flush=True)
+            claim.write_text(str(os.getpid()))
+            try:
+                if cell.world not in opened:
+                    opened[cell.world] = makers[cell.world]()
+                row = train(cell, way, opened[cell.world])
+                target.write_bytes(gzip.compress(json.dumps(row).encode()))
+            finally:
+                claim.unlink(missing_ok=True)
+            shown = {name: round(value, 3) for name, value in row["scores"].items()}
+            print(cell.name, way, row["ending"], shown, row["cpu_seconds"], flush=True)
+
+
+def taken(claim: Path) -> bool:
+    """Whether a process that is alive is at it."""
+    return claim.exists() and Path(f"/proc/{claim.read_text()}").exists()
+
+
+def train(cell: Cell, way: str, world: World) -> dict[str, Any]:
+    """One training: its outcome, its interventions and its signals."""
+    begin = time.process_time()
+    run, scores, ending = played(world, cell.plant(world), seed=cell.seed, pilot_of=WAYS[way])
+    row = {
+        **vars(cell),
+        "way": way,
+        "scores": scores,
+        "ending": ending,
+        "onset": cell.plant(world).onset,
+        "remedy": cell.plant(world).remedy,
+        "cpu_seconds": round(time.process_time() - begin, 1),
+        "commit": commit(),
+        "machine": processor_name(),
+        "interventions": read_json(run.folder / "interventions.json", []),
+        "lines": [json.loads(line) for line in read_lines(run.folder / "signals.jsonl")],
+    }
+    shutil.rmtree(run.folder, ignore_errors=True)
+    return row
 
 
 def read_lines(path: Path) -> list[str]:

@@ -64,6 +64,7 @@ def trainer(name: str, folder: Path, source: Source) -> Trainer:
         trained=lambda: pixels,
     )
     made = run.trainer(parts.train, watcher=watcher, source=source)
+    made.checkpoints = None  # saving is not watching
     watcher.begin(made)
     return made
 

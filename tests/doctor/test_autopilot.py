@@ -13,7 +13,7 @@ def fault(name: str, *remedies: dict[str, Any]) -> Fault:
     def symptom(history: History) -> list[Evidence]:
         return [Evidence(name, history.last(name), "0")] if history.last(name) > 0 else []
 
-    tried = [Remedy(settings, "why") for settings in remedies]
+    tried = [Remedy(settings, f"why {settings}") for settings in remedies]
     return Fault(
         name,
         name,
@@ -113,3 +113,27 @@ def test_a_remedy_may_take_longer_while_the_fakes_come_nearer():
         if decision := autopilot.consider(diagnosis, {}):
             break
     assert decision.undone.reason == "The fault is still there."
+
+
+def test_a_training_that_cannot_go_on_was_not_helped():
+    autopilot, diagnosis = pilot(), Diagnosis(FAULTS)
+    for number, value in enumerate([1, 1]):
+        diagnosis.observe(25 * (number + 1), {"a": value, "b": 0})
+    assert isinstance(autopilot.consider(diagnosis, {"x": 0}), Apply)
+    after = Diagnosis(FAULTS)
+    after.observe(25, {"a": 0, "b": 0})
+    autopilot.consider(after, {"x": 1}, ended=True)
+    assert autopilot.interventions[0].outcome == "undone"
+    assert autopilot.interventions[0].reason == "Training could not go on."
+
+
+def test_what_is_still_on_probation_at_the_end_is_not_judged():
+    autopilot = pilot()
+    looks(autopilot, {"x": 0}, a=[1, 1])
+    autopilot.finish(Diagnosis(FAULTS), {"x": 1})
+    assert autopilot.interventions[0].outcome == "not judged"
+
+
+def test_interventions_of_a_resumed_training_count():
+    assert isinstance(looks(pilot(earlier=8), {"x": 0}, a=[1, 1]), GiveUp)
+    assert looks(pilot(earlier=2), {"x": 0}, a=[1, 1]).intervention.number == 3

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
-from equipoise.doctor.fault import Fault, Seeded, balanced_rates, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, balanced_rates, scaled_penalty, scaled_rate
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
@@ -132,3 +132,37 @@ def test_a_large_step_that_did_no_harm_is_forgotten():
     at_once = signals | {"energy": [0.01] * 10 + [0.8] * 40}
     [finding] = [found for found in play(Diagnosis(), **at_once).findings() if found.fault == "learning-rate"]
     assert finding.since == 25 * 11
+
+
+def test_one_refused_move_is_harmless_and_several_are_not():
+    def line(step: int, count: int) -> dict:
+        return {"step": step, "signals": {"refused/D": {"mean": 1.0, "std": 0.0, "count": count}}}
+
+    assert diagnosed([line(25, 1), {"step": 50, "signals": {}}]).findings() == []
+    assert [finding.fault for finding in diagnosed([line(25, 5)]).findings()] == ["non-finite"]
+
+
+def test_a_finding_knows_its_first_and_its_newest_episode():
+    values = [2, 0, 0, 0, *[2] * 30, 0, 0, 0]
+    [finding] = play(Diagnosis([low("a", 3)]), a=values).findings()
+    assert (finding.since, finding.lately) == (50, 25 * 35)
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [[1], "x", {"a": {"mean": "abc"}}, {"a": {"mean": [1]}}, {"a": {"avg": 1.0}}, {"a": {"mean": 10**400}}],
+)
+def test_what_is_no_number_in_a_journal_is_left_out(signals):
+    assert diagnosed([{"step": 25, "signals": signals}]).findings() == []
+
+
+@pytest.mark.parametrize("rate", [0.0, {"start": 0.0, "end": 1e-3}, {"start": 1e-3, "end": 0.0}])
+def test_remedies_cope_with_rates_that_are_0_or_rise(rate):
+    for fault in FAULTS:
+        fault.remedies({"players.D.learning_rate": rate, "players.G.learning_rate": rate}, ())
+
+
+def test_a_lazy_penalty_is_scaled_and_stays_lazy():
+    settings = {"game.penalties.r1.weight": 10.0, "game.penalties.r1.every": 16}
+    assert scaled_penalty(settings, "r1", 10, otherwise=0.5) == {"game.penalties.r1.weight": 100.0}
+    assert scaled_penalty({}, "r1", 10, otherwise=0.5) == {"game.penalties.r1": 0.5}

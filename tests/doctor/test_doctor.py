@@ -120,3 +120,56 @@ def test_words():
     assert setting("game.ada", True) == "game.ada=true"
     assert setting("game.ada", {"limit": 0.5}) == 'game.ada="{limit = 0.5}"'
     assert setting("game.loss", "hinge") == "game.loss=hinge"
+
+
+def test_an_update_is_known_only_from_one_step_to_the_next():
+    D = nn.Linear(2, 1)
+    doctor = Doctor(held_out=torch.randn(64, 2), every=1)
+    for step in range(12):
+        with torch.no_grad():
+            D.weight.add_(0.001)
+        x = torch.randn(8, 2)
+        doctor.observe(step, real_logits=D(x), fake_logits=D(x), D=D)
+    sizes = [value for _, value in doctor.diagnosis.history.values["update/D"]]
+    assert max(sizes) < 2 * min(sizes)
+    sparse = Doctor(every=50)
+    for step in range(0, 400, 7):
+        sparse.observe(step, real_logits=D(x), fake_logits=D(x), D=D)
+    assert "update/D" not in sparse.diagnosis.history.values
+
+
+@pytest.mark.parametrize("given", [{}, {"D": nn.Linear(2, 1)}, {"held_out": torch.randn(64, 2)}])
+def test_logits_alone_tell_who_wins_whatever_else_is_given(given):
+    held_out = {"held_out": given["held_out"]} if "held_out" in given else {}
+    doctor = Doctor(every=1, **held_out)
+    doctor.observe(1, real_logits=torch.ones(8), fake_logits=torch.zeros(8), D=given.get("D"))
+    doctor.observe(2, real_logits=torch.ones(8), fake_logits=torch.zeros(8), D=given.get("D"))
+    assert doctor.diagnosis.history.last("auc/held_out") == 1
+    assert "critic-overfitting" in doctor.diagnosis.silent()
+
+
+def test_what_cannot_be_called_or_read_is_said():
+    doctor = Doctor(held_out=torch.randn(64, 2), latents=torch.randn(64, 2), every=1)
+    logits = torch.zeros(8)
+    with pytest.raises(ValueError, match="Bilinear cannot be called with latents alone"):
+        doctor.observe(1, real_logits=logits, fake_logits=logits, G=nn.Bilinear(2, 2, 2))
+    with pytest.raises(ValueError, match="Logits are a single number"):
+        doctor.observe(2, real_logits=torch.tensor(1.0), fake_logits=logits)
+
+
+def test_networks_of_another_precision_are_asked_in_theirs():
+    G, D = nn.Linear(2, 2).double(), nn.Linear(2, 1).double()
+    doctor = Doctor(held_out=torch.randn(64, 2), latents=torch.randn(64, 2), every=1)
+    logits = torch.zeros(8)
+    for step in (1, 2):
+        doctor.observe(step, real_logits=logits, fake_logits=logits, G=G, D=D)
+    assert doctor.diagnosis.history.knows("auc/held_out", "energy")
+
+
+def test_observing_draws_no_randomness():
+    doctor = Doctor(held_out=torch.randn(64, 2), latents=torch.randn(64, 2), every=1)
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    doctor.observe(1, real_logits=torch.zeros(8), fake_logits=torch.zeros(8), G=nn.Sequential(nn.Dropout(0.5)))
+    assert torch.equal(torch.rand(3), expected)

@@ -54,7 +54,9 @@ def looking(game: Game, **settings) -> tuple[Lookout, Trainer]:
     players = {"D": Optimizer(), "G": Optimizer()}
     trainer = Trainer(game, Loader(PARTS.train, labels=False, seed=0), players=players, plan=Plan(steps=10, batch=8))
     watching = Watching(probes_every=5, **settings)
-    lookout = Lookout(watching, trainer, train=PARTS.train, held_out=PARTS.held_out, seed=0, trained=lambda: pixels)
+    lookout = Lookout(
+        watching, trainer, train=PARTS.train, held_out=PARTS.held_out, labelled=False, seed=0, trained=lambda: pixels
+    )
     return lookout, trainer
 
 

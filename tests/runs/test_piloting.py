@@ -1,17 +1,21 @@
 """The autopilot saves a training that fails by itself, writes down what it did, and keeps to the budget."""
 
 import json
+import shutil
 
 import pytest
 
 import equipoise
-from equipoise.doctor.autopilot import Apply, Intervention
+from benchmarks.planting import Plant, PlantedRun, nan_pixels
+from equipoise.core.errors import DataError, DivergedError
+from equipoise.doctor.autopilot import Apply, GiveUp, Intervention
 from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.finding import Finding, Remedy
 from equipoise.runs import piloting
 from equipoise.runs.examination import examine
-from equipoise.runs.piloting import Pilot, RemediesUsedUp, healthy
-from equipoise.runs.recipe import dotted, to_dict
+from equipoise.runs.parts import Examples
+from equipoise.runs.piloting import Pilot, RemediesUsedUp, healthy, interventions
+from equipoise.runs.recipe import dotted, to_dict, with_settings
 from equipoise.runs.watcher import Watcher
 
 WEAK = {
@@ -135,3 +139,60 @@ def test_a_run_killed_right_after_an_intervention_goes_on_with_the_changed_recip
     again = equipoise.resume(tmp_path / "r", settings={"watching.autopilot": False}, quiet=True)
     assert {key: dotted(to_dict(again.recipe))[key] for key in changed} == changed
     assert again.newest_step() == again.recipe.training.steps
+
+
+def test_a_run_killed_between_the_new_recipe_and_going_back_finishes_that(tmp_path, monkeypatch):
+    class Killed(Exception):
+        pass
+
+    def killed(trainer, step):
+        raise Killed
+
+    settings = {**WEAK, "watching.autopilot": True, "training.save_every": 50}
+    monkeypatch.setattr("equipoise.runs.run.go_on_from", killed)
+    monkeypatch.setattr(piloting, "healthy", lambda saved, since, energy: saved[0])
+    with pytest.raises(Killed):
+        equipoise.train("ring", settings=settings, folder=tmp_path / "r", quiet=True)
+    monkeypatch.undo()
+    run = equipoise.Run.open(tmp_path / "r")
+    [row] = rows(run)
+    assert run.newest_step() > row["back_to"] > 0
+    again = equipoise.resume(tmp_path / "r", settings={"watching.autopilot": False}, quiet=True)
+    assert {key: dotted(to_dict(again.recipe))[key] for key in row["settings"]} == row["settings"]
+    assert again.newest_step() == again.recipe.training.steps == 1000 - (row["step"] - row["back_to"])
+
+
+def test_giving_up_takes_the_last_remedy_out_of_the_healed_recipe(saved, tmp_path):
+    shutil.copytree(saved.folder, tmp_path / "r")
+    run = equipoise.Run.open(tmp_path / "r")
+    pilot = Pilot(run)
+    undone = pilot.next_run(proposed(1, {"game.packing": 2}), saved=[], diagnosis=at(100))
+    assert undone.recipe.game.packing == 2
+    last = proposed(2, {"game.packing": 4}, undoes=1)
+    pilot.give_up(GiveUp(last.intervention.finding, last.undone))
+    assert equipoise.load(tmp_path / "r" / "recipe-healed.toml")[0].game.packing == 1
+
+
+@pytest.mark.parametrize("rows", ["[1, 2]", '[{"outcome": "helped"}]', '[{"settings": null}]', "{", "null"])
+def test_damaged_interventions_are_said(tmp_path, rows):
+    (tmp_path / "interventions.json").write_text(rows)
+    with pytest.raises(DataError, match="is damaged"):
+        interventions(tmp_path)
+
+
+def test_a_training_that_diverges_between_reports_and_at_one_is_found_all_the_same(tmp_path):
+    for every in (1, 50):
+        folder = tmp_path / str(every)
+        with pytest.raises((DivergedError, RemediesUsedUp)):
+            poisoned(folder, {**WEAK, "watching.signals_every": every})
+        assert "non-finite" in [finding.fault for finding in examine(folder).findings]
+
+
+def poisoned(folder, settings):
+    """Train on points of which one in twenty is not a number."""
+    recipe = with_settings(equipoise.load("ring")[0], settings)
+    source = recipe.data.open()
+    folder.mkdir()
+    plant = Plant(data=nan_pixels(0.05))
+    examples = Examples(source.name, source.shape, source.classes)
+    return PlantedRun(folder, recipe, "ring", examples, source, plant).play(source, resume=False, quiet=True)

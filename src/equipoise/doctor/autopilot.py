@@ -11,6 +11,7 @@ from equipoise.doctor.warm_up import harm
 
 TOLD = ("energy", "diversity", "nearest", "coverage", "auc/held_out", "overfit", "copies")
 """Signals that are written down before and after an intervention."""
+Outcome = Literal["on probation", "helped", "undone", "not judged"]
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Intervention:
     """Signals at the decision."""
     back_to: int = 0
     """The step from which training went on."""
-    outcome: Literal["on probation", "helped", "undone"] = "on probation"
+    outcome: Outcome = "on probation"
     judged_at: int | None = None
     after: dict[str, float] = field(default_factory=dict)
     reason: str = ""
@@ -95,6 +96,8 @@ class Autopilot:
     probation: int = 12
     most: int = 8
     """Interventions in one training."""
+    earlier: int = 0
+    """Interventions of the same training before it was resumed."""
     interventions: list[Intervention] = field(default_factory=list)
     tried: set[tuple[str, str]] = field(default_factory=set)
     looks: int = 0
@@ -121,13 +124,16 @@ class Autopilot:
         patient = self.looks < 4 * self.probation and not urgent and not ended
         if not active and patient and harm(diagnosis.history) and not energy < BETTER * self.at_first:
             return None  # nothing is found, but nothing is good yet
-        if not active:
+        if not active and not ended:
             self.judge(present, diagnosis, "helped", "The fault did not come back.")
             return None
         if energy < BETTER * self.at_first and patient:
             return None  # still there, but on the way
         again = any(finding.fault == present.finding.fault for finding in active)
-        what = "The fault is still there." if again else f"It brought another fault: {(urgent or active)[0].title}."
+        if not active:
+            what = "Training could not go on."
+        else:
+            what = "The fault is still there." if again else f"It brought another fault: {(urgent or active)[0].title}."
         self.judge(present, diagnosis, "undone", what)
         return self.treat(present.finding, diagnosis, present.former, undone=present)
 
@@ -141,14 +147,14 @@ class Autopilot:
     ) -> Decision:
         """The first remedy that was not tried and makes a valid recipe."""
         for remedy in finding.remedies:
-            key = (finding.fault, repr(sorted(remedy.settings.items(), key=repr)))
-            if key in self.tried or len(self.interventions) >= self.most:
+            key = (finding.fault, remedy.why)
+            if key in self.tried or self.earlier + len(self.interventions) >= self.most:
                 continue
             self.tried.add(key)
             if all(settings.get(k) == v for k, v in remedy.settings.items()) or not self.fits(remedy, undone):
                 continue
             intervention = Intervention(
-                len(self.interventions) + 1,
+                self.earlier + len(self.interventions) + 1,
                 diagnosis.history.step,
                 finding,
                 remedy,
@@ -160,9 +166,18 @@ class Autopilot:
             return Apply(intervention, undone)
         return GiveUp(finding, undone)
 
-    def judge(
-        self, intervention: Intervention, diagnosis: Diagnosis, outcome: Literal["helped", "undone"], reason: str
-    ) -> None:
+    def finish(self, diagnosis: Diagnosis, settings: Settings) -> None:
+        """At the end of training: judge what is still on probation, as far as that can be said."""
+        present = self.present()
+        if present is None:
+            return
+        active = [found for found in diagnosis.findings(settings) if found.active and found.severity != "note"]
+        if self.looks >= self.probation and not active and not harm(diagnosis.history):
+            self.judge(present, diagnosis, "helped", "The fault did not come back.")
+        else:
+            self.judge(present, diagnosis, "not judged", "Training ended during the probation.")
+
+    def judge(self, intervention: Intervention, diagnosis: Diagnosis, outcome: Outcome, reason: str) -> None:
         """Write down what came of it."""
         intervention.outcome, intervention.reason = outcome, reason
         intervention.judged_at, intervention.after = diagnosis.history.step, measured(diagnosis)

@@ -22,7 +22,9 @@ class Course:
     began: int = 0
     evidence: Sequence[Evidence] = ()
     confirmed: tuple[int, int, Sequence[Evidence]] | None = None
-    """Since when, until when, and the newest evidence of the first time that it persisted, and of every later one."""
+    """Since when it first persisted, until when it did last, and the newest evidence."""
+    lately: int = 0
+    """When it began the last time that it persisted."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Diagnosis:
             course.evidence = evidence
             if course.in_a_row >= fault.looks:
                 since = course.confirmed[0] if course.confirmed else course.began
-                course.confirmed = (since, self.history.step, evidence)
+                course.confirmed, course.lately = (since, self.history.step, evidence), course.began
 
     def findings(self, settings: Settings | None = None) -> list[Finding]:
         """What was found, the first persistent cause first.
@@ -86,6 +88,7 @@ class Diagnosis:
                 fault.explanation,
                 tuple(fault.remedies(settings or {}, evidence)),
                 active=course.in_a_row >= fault.looks,
+                lately=course.lately,
                 curves={item.signal: self.history.curve(item.signal) for item in evidence},
             )
             found.append(finding)

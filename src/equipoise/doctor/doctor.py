@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,8 @@ class Doctor:
         self.scene = Scene(held_out=held_out, train=train, space=space_of_examples)
         self.fakes: list[Tensor] = []
         self.weights: dict[str, list[Tensor]] = {}
+        self.weighed_at = -1
+        """The step after which those weights were the networks'."""
         self.known: set[str] = set()
 
     @torch.no_grad()
@@ -87,8 +89,11 @@ class Doctor:
             return []
         players = {name: net for name, net in (("G", G), ("D", D)) if net is not None}
         for name, net in players.items():
-            numbers |= moved(name, list(net.parameters()), self.weights.get(name))
-        with judging([*players.values()]):
+            before = self.weights.get(name) if self.weighed_at == step - 1 else None
+            numbers |= moved(name, list(net.parameters()), before)
+        self.remember(step, G=G, D=D)
+        devices = sorted({x.device for x in (real_logits, fake_logits) if x.is_cuda}, key=str)
+        with judging([*players.values()]), torch.random.fork_rng(devices=devices):
             scene = self.seen(flat(real_logits), flat(fake_logits), G, D)
             numbers |= looked_at(scene)
         if scene.fake is not None and self.latents is not None:
@@ -106,6 +111,7 @@ class Doctor:
     def remember(self, step: int, *, G: nn.Module | None = None, D: nn.Module | None = None) -> None:
         """Instead of `observe` at a step at which it would not look: so that it knows the next update."""
         if self.due(step + 1):
+            self.weighed_at = step
             players = {name: net for name, net in (("G", G), ("D", D)) if net is not None}
             self.weights = {name: [p.detach().clone() for p in net.parameters()] for name, net in players.items()}
 
@@ -132,13 +138,16 @@ class Doctor:
         made = torch.cat(self.fakes) if self.fakes else None
         if G is not None and self.latents is not None:
             with watching_units(G) as still:
-                made = G(self.latents).detach()
+                made = answer(G, self.latents, "latents").detach()
             self.scene = replace(self.scene, still=tuple(still))
-        scene = replace(self.scene, fake=made, fake_logits=fake, train_logits=real)
+        scene = replace(self.scene, fake=made, fake_logits=fake)
+        known = {}
         if D is not None:
             judged = {"held_out": scene.held_out, "train": scene.train, "fake": made}
-            return replace(scene, **{f"{name}_logits": logits_of(D, x) for name, x in judged.items() if x is not None})
-        return scene if scene.held_out is not None else replace(scene, held_out_logits=real)  # the best there is
+            known = {f"{name}_logits": logits_of(D, x) for name, x in judged.items() if x is not None}
+        if "held_out_logits" not in known:
+            return replace(scene, **{**known, "held_out_logits": real})  # the best there is
+        return replace(scene, **{"train_logits": real, **known})
 
     def check(self, fake: Tensor) -> None:
         """Raise ValueError unless fakes are of the shape of the held-out examples."""
@@ -164,16 +173,32 @@ def judging(networks: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def flat(logits: Tensor) -> Tensor:
-    """One logit per example."""
+    """One logit per example. Raises ValueError for a single number."""
+    if not isinstance(logits, Tensor) or logits.ndim == 0:
+        raise ValueError("Logits are a single number: expected one per example, a tensor [N] or [N, ...].")
     return logits.detach().float().flatten(1).mean(1) if logits.ndim > 1 else logits.detach().float()
 
 
 def logits_of(D: nn.Module, x: Tensor) -> Tensor:
     """What a critic says, whether it answers a tensor or something whose first or `logits` part is one."""
-    answer = D(x)
-    if isinstance(answer, tuple | list):
-        answer = answer[0]
-    return flat(answer)
+    said = answer(D, x, "examples")
+    said = getattr(said, "logits", said["logits"] if isinstance(said, Mapping) and "logits" in said else said)
+    said = said[0] if isinstance(said, tuple | list) else said
+    if not isinstance(said, Tensor):
+        raise ValueError(f"D answers {type(said).__name__}: expected a tensor of logits, or something with `logits`.")
+    return flat(said)
+
+
+def answer(network: nn.Module, x: Tensor, what: str) -> Any:
+    """What a network says to examples or latents, in its own precision. Raises ValueError where it asks for more."""
+    parameter = next((p for p in network.parameters() if p.is_floating_point()), None)
+    try:
+        return network(x if parameter is None else x.to(parameter.device, parameter.dtype))
+    except TypeError as error:
+        raise ValueError(
+            f"{type(network).__name__} cannot be called with {what} alone: {error}. Pass a module that fills in the "
+            "rest, or leave the network out."
+        ) from error
 
 
 def moved(player: str, weights: list[Tensor], before: list[Tensor] | None) -> dict[str, Tensor]:
@@ -182,7 +207,7 @@ def moved(player: str, weights: list[Tensor], before: list[Tensor] | None) -> di
     gradients = [p.grad for p in weights if p.grad is not None]
     if gradients:
         numbers[f"gradient/{player}"] = torch.nn.utils.get_total_norm(gradients)
-    if before is not None and len(before) == len(weights):
+    if before and len(before) == len(weights):
         steps = torch.nn.utils.get_total_norm(torch._foreach_sub([p.detach() for p in weights], before))
         numbers[f"update/{player}"] = steps / torch.nn.utils.get_total_norm(before).clamp_min(1e-12)
     return numbers

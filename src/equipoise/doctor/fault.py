@@ -57,9 +57,9 @@ def scaled_rate(settings: Settings, player: str, factor: float) -> dict[str, Any
 
 
 def highest_rate(settings: Settings, player: str) -> float:
-    """The learning rate at which a player starts."""
+    """The highest learning rate of a player."""
     rate = settings.get(f"players.{player}.learning_rate", 2e-4)
-    return float(rate["start"] if isinstance(rate, Mapping) else rate)
+    return float(max(rate.get("start", 0.0), rate.get("end", 0.0)) if isinstance(rate, Mapping) else rate)
 
 
 def balanced_rates(settings: Settings) -> dict[str, Any]:
@@ -72,10 +72,22 @@ def balanced_rates(settings: Settings) -> dict[str, Any]:
 
 
 def levelled_rates(settings: Settings) -> dict[str, Any]:
-    """Both players at half the higher of their learning rates."""
-    D, G = highest_rate(settings, "D"), highest_rate(settings, "G")
-    factor = 0.5 * max(D, G)
-    return {**scaled_rate(settings, "D", factor / D), **scaled_rate(settings, "G", factor / G)}
+    """Both players at half the higher of their learning rates; nothing for players that stand still."""
+    rates = {player: highest_rate(settings, player) for player in ("D", "G")}
+    half = 0.5 * max(rates.values())
+    scaled = [scaled_rate(settings, player, half / rate) for player, rate in rates.items() if rate > 0]
+    return {key: value for table in scaled for key, value in table.items()}
+
+
+def scaled_penalty(settings: Settings, name: str, factor: float, *, otherwise: float) -> dict[str, Any]:
+    """The weight of a penalty times a factor, lazy and scheduled ones too; `otherwise` where there is none."""
+    for key in (f"game.penalties.{name}", f"game.penalties.{name}.weight"):
+        weight = settings.get(key)
+        if isinstance(weight, Mapping):
+            return {key: {**weight, **{end: weight[end] * factor for end in ("start", "end") if end in weight}}}
+        if isinstance(weight, int | float):
+            return {key: weight * factor} if weight else {key: otherwise}
+    return {f"game.penalties.{name}": otherwise}
 
 
 def convergent(settings: Settings) -> dict[str, Any]:
@@ -92,10 +104,9 @@ def less_by_heart(settings: Settings, evidence: Sequence[Evidence]) -> list[Reme
     images = settings.get("game.network.kind") != "mlp"
     relative = str(settings.get("game.loss", "")).startswith("relativistic")
     ada = {"game.diffaugment": True} if relative else {"game.ada": True}
-    weight = 10 * settings["game.penalties.r1"] if isinstance(settings.get("game.penalties.r1"), float) else 0.5
     return [
         *([Remedy(ada, "Augmentation of all that the critic sees.")] if images else []),
-        Remedy({"game.penalties.r1": weight}, "R1 keeps the critic flat at the data."),
+        Remedy(scaled_penalty(settings, "r1", 10, otherwise=0.5), "R1 keeps the critic flat at the data."),
         Remedy({"game.instance_noise": {"std": 0.1}}, "Noise blurs single examples."),
         Remedy({"game.network.dropout": 0.3}, "Dropout: the critic cannot rely on single features.", restarts=True),
     ]

@@ -44,6 +44,8 @@ class Finding:
     remedies: tuple[Remedy, ...] = ()
     active: bool = True
     """Whether it was still there at the newest look."""
+    lately: int = 0
+    """The step at which the newest episode began; `since` is that of the first."""
     curves: Mapping[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     """The signals of the evidence over time: pairs of step and value."""
 
@@ -55,6 +57,7 @@ class Finding:
             "severity": self.severity,
             "since": self.since,
             "until": self.until,
+            "lately": self.lately,
             "active": self.active,
             "evidence": [vars(item) for item in self.evidence],
             "explanation": self.explanation,

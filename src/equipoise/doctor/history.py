@@ -5,6 +5,14 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+COUNTED = "refused/"
+"""Signals of which it matters how often they came up in a window."""
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a journal is a number that fits into a float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
 
 class History:
     """Looks at a training in the order of their steps; a look has the numbers of one window, by name.
@@ -32,14 +40,18 @@ class History:
                 self.bad.append((step, name))
 
     def add_line(self, line: Mapping[str, Any]) -> None:
-        """One line of `signals.jsonl`. Means go by their name, spreads with "/std" behind it; "probe/" is left out."""
+        """One line of `signals.jsonl`: means by their name, spreads with "/std" and counts with "/count" behind it."""
         numbers: dict[str, float | None] = {}
-        for name, moments in (line.get("signals") or {}).items():
-            if isinstance(moments, Mapping):
-                short = name.removeprefix("probe/")
-                numbers[short] = moments.get("mean")
-                if short.startswith(("logits/", "watch/")) and moments.get("std") is not None:
-                    numbers[f"{short}/std"] = moments["std"]
+        signals = line.get("signals")
+        for name, moments in signals.items() if isinstance(signals, Mapping) else ():
+            if not isinstance(moments, Mapping) or "mean" not in moments:
+                continue
+            short = name.removeprefix("probe/")
+            further = ("std",) if short.startswith(("logits/", "watch/")) else ("count",) if COUNTED in short else ()
+            for part in ("mean", *further):
+                value = moments.get(part)
+                if is_number(value) or (part == "mean" and value is None):
+                    numbers[short if part == "mean" else f"{short}/{part}"] = value
         step = line.get("step")
         if isinstance(step, int):
             self.add(step, numbers)
@@ -76,11 +88,6 @@ class History:
     def median(self, name: str, num: int) -> float:
         """The median of the last `num` finite values; NaN if there is none."""
         values = self.recent(name, num)
-        return statistics.median(values) if values else math.nan
-
-    def first(self, name: str, num: int) -> float:
-        """The median of the first `num` finite values; NaN if there is none."""
-        values = [value for _, value in self.values.get(name, ())[:num] if math.isfinite(value)]
         return statistics.median(values) if values else math.nan
 
     def named(self, prefix: str) -> list[str]:

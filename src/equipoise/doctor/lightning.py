@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.core.errors import RecipeError
-from equipoise.doctor.doctor import Doctor, logits_of
+from equipoise.doctor.doctor import Doctor, answer, judging, logits_of
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, LightningModule, Trainer
@@ -55,14 +55,14 @@ class DoctorCallback(Callback):
     def on_train_batch_end(
         self, trainer: "Trainer", pl_module: "LightningModule", outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """One more step: the doctor looks at every so-manieth."""
+        """One more step: every now and then the doctor looks."""
         G, D = (part(pl_module, name, usual) for name, usual in zip(self.names, (GENERATORS, CRITICS), strict=True))
         if self.doctor.due(self.step):
             self.doctor.to(pl_module.device)
             x = first_tensor(batch)
-            with torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), judging([G, D]):
                 assert self.doctor.latents is not None
-                fake = G(self.doctor.latents[: len(x)])
+                fake = answer(G, self.doctor.latents[: len(x)], "latents")
                 real_logits, fake_logits = logits_of(D, x), logits_of(D, fake)
             found = self.doctor.observe(
                 self.step, real_logits=real_logits, fake_logits=fake_logits, fake=fake, G=G, D=D

@@ -36,6 +36,8 @@ def setting(key: str, value: object) -> str:
     >>> setting("players.D.learning_rate", {"start": 1e-4, "end": 0.0})
     'players.D.learning_rate="{start = 0.0001, end = 0.0}"'
     """
+    if value is None:
+        return f"{key}=null"
     if isinstance(value, bool):
         return f"{key}={str(value).lower()}"
     if isinstance(value, Mapping):

@@ -17,6 +17,8 @@ from equipoise.monitor.spaces import Space, pixels
 
 NUM = 256
 """Held-out reals, training reals and fakes of fixed latents that a run keeps for its probes."""
+FEWEST = 8
+"""Fewer examples say nothing about a distribution."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def separation(scene: Scene) -> Numbers:
 
 def variety(scene: Scene) -> Numbers:
     """How varied the fakes are, how near to the data, and whether they are copies."""
-    if scene.fake is None or scene.held_out is None:
+    if scene.fake is None or scene.held_out is None or min(len(scene.fake), len(scene.held_out)) < FEWEST:
         return {}
     fake, held_out = scene.space(scene.fake), scene.space(scene.held_out)
     numbers = {
@@ -129,6 +131,8 @@ def obedience(scene: Scene) -> Numbers:
     if scene.train_labels is None or scene.train is None:
         return {}
     train = scene.space(scene.train)
+    if len(scene.train_labels.unique()) == len(scene.train_labels):
+        return {}  # no two of a class
     within = measures.within_classes(train, scene.train_labels)
     numbers = {"labels/within": within / measures.pair_distance(train).clamp_min(1e-12)}
     if scene.fake is not None and scene.fake_labels is not None:
@@ -142,10 +146,10 @@ def obedience(scene: Scene) -> Numbers:
 
 def heed(scene: Scene) -> Numbers:
     """Whether an output follows its input, and how varied the outputs for one input are."""
-    if scene.fake is None or scene.held_out is None:
+    others = {"input/effect": scene.swapped, "input/diversity": scene.again}
+    if scene.fake is None or scene.held_out is None or not any(x is not None for x in others.values()):
         return {}
     fake, apart = scene.space(scene.fake), measures.pair_distance(scene.space(scene.held_out)).clamp_min(1e-12)
-    others = {"input/effect": scene.swapped, "input/diversity": scene.again}
     return {name: (fake - scene.space(x)).norm(dim=1).mean() / apart for name, x in others.items() if x is not None}
 
 

@@ -34,10 +34,11 @@ class Lookout:
         *,
         train: Source,
         held_out: Source,
+        labelled: bool,
         seed: int,
         trained: Callable[[], Space],
     ):
-        self.trainer, self.labelled = trainer, isinstance(trainer.game, LatentGame) and trainer.game.num_classes > 0
+        self.trainer, self.labelled = trainer, labelled
         self.seed = seed
         self.cadence = Cadence()
         self.every = None if settings.probes_every == "off" else settings.probes_every
@@ -116,25 +117,29 @@ class Lookout:
         if shown is not held_out:
             scene = replace(scene, shown=shown)
         if not isinstance(game, LatentGame):
-            return self.answered(scene, held_out)
+            return self.answered(scene, held_out, held_out_labels)
         z = self.trainer.place(torch.randn(len(held_out), game.z_dim, generator=generator(self.seed, "probe latents")))
-        labels = held_out_labels
+        labels = held_out_labels if game.num_classes else None
         with watching_units(game) as still:
             fake = game.generate(z, labels)
         scene = replace(
-            scene, still=tuple(still), fake=fake, fake_labels=labels, fake_logits=game.judge(batch(fake, labels))
+            scene,
+            still=tuple(still),
+            fake=fake,
+            fake_labels=labels,
+            fake_logits=game.judge(batch(fake, held_out_labels)),
         )
         if labels is not None:
             scene = replace(scene, relabelled=game.generate(z, (labels + 1) % game.num_classes))
         return scene
 
-    def answered(self, scene: Scene, inputs: Tensor) -> Scene:
+    def answered(self, scene: Scene, inputs: Tensor, labels: Tensor | None) -> Scene:
         """What a game makes of inputs, of each other's inputs with the same noise, and again with other noise."""
         game, noise = self.trainer.game, stable_seed(self.seed, "probe latents")
 
         def outputs(x: Tensor, seed: int) -> Tensor:
             seed_torch(seed, self.trainer.device)
-            return next(iter(game.sample(x).values()))
+            return next(iter(game.sample(batch(x, labels)).values()))
 
         fake = outputs(inputs, noise)
         if fake.shape != inputs.shape:

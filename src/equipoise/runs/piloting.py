@@ -13,6 +13,7 @@ from equipoise.doctor.autopilot import Apply, Autopilot, Decision, GiveUp, Inter
 from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.finding import Remedy
 from equipoise.doctor.words import options
+from equipoise.engine.trainer import seat_players
 from equipoise.runs.recipe import dotted, to_dict, to_toml, with_settings
 
 if TYPE_CHECKING:
@@ -53,18 +54,21 @@ class Pilot:
         self.earlier = interventions(self.run.folder)
         for row in self.earlier:
             row["outcome"] = "not judged" if row["outcome"] == "on probation" else row["outcome"]
-            self.autopilot.tried.add((row["fault"], repr(sorted(row["settings"].items(), key=repr))))
+            self.autopilot.tried.add((row["fault"], row["why"]))
+        self.autopilot.earlier = len(self.earlier)
         if self.earlier:
             steps = int(self.earlier[0].get("steps", self.original.training.steps))
             self.original = self.original.model_copy(update={"training": replace(self.original.training, steps=steps)})
 
     def fits(self, remedy: Remedy, undone: Intervention | None) -> bool:
-        """Whether the recipe with these changes, and without those that are undone, makes a game that can be played."""
+        """Whether the recipe with these changes, and without what is undone, is another one and can be played."""
+        base = self.former if undone else self.run.recipe
         try:
-            recipe = with_settings(self.former if undone else self.run.recipe, remedy.settings)
-            self.run.with_recipe(recipe).build_game()
-            return not recipe.game.conflicts(recipe.training, recipe.players)
-        except EquipoiseError:
+            recipe = with_settings(base, remedy.settings)
+            game = self.run.with_recipe(recipe).build_game()
+            seat_players(game, recipe.game.optimizers(recipe.players))
+            return recipe != base and not recipe.game.conflicts(recipe.training, recipe.players)
+        except (EquipoiseError, ValueError):
             return False
 
     def consider(self, diagnosis: Diagnosis, clock: Clock) -> None:
@@ -90,7 +94,7 @@ class Pilot:
         intervention, remedy = decision.intervention, decision.intervention.remedy
         planned = self.run.recipe.training.steps
         self.former = self.former if decision.undone else self.run.recipe
-        sound = healthy(saved, intervention.finding.since, dict(diagnosis.history.values.get("energy", ())))
+        sound = healthy(saved, intervention.finding.lately, dict(diagnosis.history.values.get("energy", ())))
         intervention.back_to = 0 if remedy.restarts else sound
         recipe = with_settings(self.former, remedy.settings)
         steps = planned - (diagnosis.history.step - intervention.back_to)
@@ -98,6 +102,12 @@ class Pilot:
         self.run = self.run.with_recipe(recipe)
         self.write()
         return self.run
+
+    def finish(self, diagnosis: Diagnosis) -> None:
+        """Training is over: judge what is still on probation."""
+        if self.autopilot.present() is not None:
+            self.autopilot.finish(diagnosis, dotted(to_dict(self.run.recipe)))
+            self.write()
 
     def write(self) -> None:
         """Write down all interventions, and the resulting recipe at its planned length."""
@@ -109,7 +119,9 @@ class Pilot:
             replace_file(folder / "recipe-healed.toml", to_toml(healed).encode())
 
     def give_up(self, decision: GiveUp) -> RemediesUsedUp:
-        """What to say when no remedy is left."""
+        """What to say when no remedy is left. The resulting recipe is without what was undone at last."""
+        if decision.undone is not None:
+            self.run = self.run.with_recipe(self.former)
         self.write()
         title, num = decision.finding.title, len(self.autopilot.interventions)
         return RemediesUsedUp(
@@ -141,8 +153,12 @@ def interventions(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return list(json.loads(path.read_text("utf-8")))
-    except (ValueError, TypeError) as error:
+        rows = list(json.loads(path.read_text("utf-8")))
+        for row in rows:
+            checked = row["fault"], row["why"], row["outcome"], dict(row["settings"]), int(row.get("steps", 1))
+            assert all(isinstance(word, str) for word in checked[:3])
+        return rows
+    except (ValueError, TypeError, LookupError, AssertionError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}. Remove it; the run goes on without what it says.") from error
 
 

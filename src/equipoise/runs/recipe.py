@@ -150,14 +150,16 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
-    """The key and value of one `--set key=value`; the value is TOML, or else a plain string.
+    """The key and value of one `--set key=value`; the value is TOML, "null" for nothing, or else a plain string.
 
-    >>> parse_setting("training.steps=200"), parse_setting("game.loss=hinge")
-    (('training.steps', 200), ('game.loss', 'hinge'))
+    >>> parse_setting("training.steps=200"), parse_setting("game.loss=hinge"), parse_setting("game.clip=null")
+    (('training.steps', 200), ('game.loss', 'hinge'), ('game.clip', None))
     """
     key, separator, text = setting.partition("=")
     if not separator or not all(key.strip().split(".")):
         raise RecipeError(f"--set {SHORT.repr(setting)}: expected key=value, for example --set training.steps=2000.")
+    if text.strip() == "null":
+        return key.strip(), None
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):

@@ -54,6 +54,10 @@ def entries(folder: Path | str) -> list[Entry]:
     return rows
 
 
+AGAIN = ("resumed", "intervention")
+"""Events after which a training that had ended goes on."""
+
+
 def entry(folder: Path, created: str, settings: dict[str, Any], *, before: dict[str, Any] | None) -> Entry:
     """One run; what is damaged in it is left out."""
     changes: dict[str, tuple[Any, Any]] = {}
@@ -64,7 +68,7 @@ def entry(folder: Path, created: str, settings: dict[str, Any], *, before: dict[
     try:
         examined = examine(folder)
         found, step = [finding.title for finding in examined.findings], examined.step
-        ends = [event["kind"] for event in read(folder / "events.jsonl") if event.get("kind") in (*ENDINGS, "resumed")]
+        ends = [event["kind"] for event in read(folder / "events.jsonl") if event.get("kind") in (*ENDINGS, *AGAIN)]
     except EquipoiseError:
         found, step, ends = [], 0, []
     try:

@@ -120,7 +120,7 @@ class _Status:
 
 
 def _status(run: _Run) -> _Status:
-    ends = [event for event in run.events if event.get("kind") in ("started", "resumed", *_ENDINGS)]
+    ends = [event for event in run.events if event.get("kind") in ("started", "resumed", "intervention", *_ENDINGS)]
     last = ends[-1] if ends else {}
     if last.get("kind") in _ENDINGS:
         word, tone = _ENDINGS[last["kind"]]
@@ -410,7 +410,7 @@ _PROBED = (
     (
         "Who is told from whom",
         "Pairs that the critic puts in this order. Real above made: at 1 it has won. Training above held-out examples: "
-        "0.5 is healthy, above 0.58 it learns by heart.",
+        "0.5 is healthy, above 0.62 it learns by heart.",
         {"auc/held_out": "real above made", "overfit": "train above held-out"},
     ),
     (

@@ -37,11 +37,12 @@ from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.lock import locked
 from equipoise.runs.parts import Examples
-from equipoise.runs.piloting import Intervene, Pilot, described
+from equipoise.runs.piloting import Intervene, Pilot, described, interventions
 from equipoise.runs.provenance import Label, write_animation, write_png
 from equipoise.runs.recipe import (
     Recipe,
     differences,
+    dotted,
     follows_progress,
     from_dict,
     read_toml,
@@ -157,6 +158,9 @@ class Run:
             )
             try:
                 trainer = self.trainer(parts.train, watcher=watcher, source=source)
+                back_to = self.unfinished_intervention() if resume else None
+                if back_to is not None:
+                    go_on_from(trainer, back_to)
                 if resume and trainer.resume():
                     step, steps = trainer.clock.step, self.recipe.training.steps
                     watcher.on_event(trainer.clock, "resumed", f"Going on from step {step} of {steps}.")
@@ -204,6 +208,8 @@ class Run:
         while True:
             try:
                 self.train_on(trainer, watcher)
+                if watcher.pilot is not None:
+                    watcher.pilot.finish(watcher.diagnosis)
                 return trainer
             except Intervene as stop:
                 decision = stop.decision
@@ -227,15 +233,10 @@ class Run:
         steps = [step for step in trainer.checkpoints.steps() if trainer.checkpoints.sound(step)]
         run = watcher.pilot.next_run(decision, saved=steps, diagnosis=watcher.diagnosis)
         watcher.on_event(trainer.clock, "intervention", described(decision))
-        back_to = decision.intervention.back_to
-        snapshot = trainer.checkpoints.load(back_to) if back_to else None
-        trainer.checkpoints.forget_from(back_to)
-        healed = run.trainer(parts.train, watcher=watcher, source=source)
-        if snapshot is not None:
-            healed.take_over(snapshot)
-            healed.save()  # so that the run can be resumed from here
         with disk_errors("writing the recipe", self.folder):
             replace_file(self.folder / "recipe.toml", to_toml(run.recipe).encode())
+        healed = run.trainer(parts.train, watcher=watcher, source=source)
+        go_on_from(healed, decision.intervention.back_to)
         watcher.close()
         watcher.begin(healed)
         watcher.view.total = run.recipe.training.steps
@@ -346,6 +347,8 @@ class Run:
 
     def check_checkpoint(self) -> None:
         """Raise `CheckpointError` if the newest checkpoint belongs to another recipe, with the difference."""
+        if self.unfinished_intervention() is not None:
+            return
         for manifest in self.manifests():
             like = self.recipe
             try:
@@ -361,6 +364,18 @@ class Run:
                     + "\nRestore recipe.toml, or start a new run."
                 )
             return
+
+    def unfinished_intervention(self) -> int | None:
+        """The step to go back to, where the autopilot was stopped between changing the recipe and going back."""
+        rows = interventions(self.folder)
+        newest = next(self.manifests(), None)
+        if not rows or newest is None or rows[-1]["outcome"] != "on probation":
+            return None
+        written = dotted(to_dict(self.recipe))
+        changed = all(written.get(key) == value for key, value in rows[-1]["settings"].items())
+        saved = dotted(newest["identity"].get("recipe", {}))
+        before = any(saved.get(key) != written.get(key) for key in rows[-1]["settings"])
+        return int(rows[-1]["back_to"]) if changed and before else None
 
     def check_data(self, source: Source) -> None:
         """Raise `DataError` if the run was trained on other data than the source holds now."""
@@ -529,6 +544,17 @@ class Run:
         }
         with disk_errors("writing the environment", self.folder):
             replace_file(self.folder / "environment.json", json.dumps(facts, indent=1).encode())
+
+
+def go_on_from(trainer: Trainer, step: int) -> None:
+    """Take over the game of another recipe at a step, or at the newest before it, and save it as this one's."""
+    assert trainer.checkpoints is not None
+    saved = max((at for at in trainer.checkpoints.steps() if at <= step), default=0)
+    snapshot = trainer.checkpoints.load(saved) if saved else None
+    trainer.checkpoints.forget_from(saved)
+    if snapshot is not None:
+        trainer.take_over(snapshot)
+        trainer.save()
 
 
 @contextmanager

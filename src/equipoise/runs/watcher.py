@@ -57,6 +57,8 @@ class Watcher:
         self.board: Board | None = None
         self.started = time.monotonic()
         self.mark = (self.started, 0)
+        self.written = -1
+        """The step of the newest line of the journal."""
 
     def begin(self, trainer: engine.Trainer) -> None:
         """Look at the game before the first step, or go on where a resumed run stands."""
@@ -69,7 +71,13 @@ class Watcher:
             self.board = Board(self.folder / "tensorboard", purge_step=step + 1 if step else None)
         self.mark = (time.monotonic(), trainer.clock.examples)
         self.lookout = Lookout(
-            self.settings, trainer, train=self.train, held_out=self.held_out, seed=self.seed, trained=self.trained
+            self.settings,
+            trainer,
+            train=self.train,
+            held_out=self.held_out,
+            labelled=self.labelled,
+            seed=self.seed,
+            trained=self.trained,
         )
         if step == 0:
             self.picture(0)
@@ -109,8 +117,12 @@ class Watcher:
     def report_window(self, clock: Clock, *, last: bool = False) -> None:
         """Read the moments of this window; one line for the journal, the view and TensorBoard.
 
-        After the `last` one of a training that cannot go on, the autopilot is not asked.
+        After the `last` one of a training that cannot go on, the autopilot is not asked; there is none where the step
+        was written already.
         """
+        if last and clock.step == self.written:
+            return
+        self.written = clock.step
         signals = {name: {"mean": m.mean, "std": m.std, "count": m.count} for name, m in self.record.read().items()}
         moment, (since, examples) = time.monotonic(), self.mark
         line = {

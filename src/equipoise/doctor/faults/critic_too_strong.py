@@ -12,7 +12,7 @@ to the data has to stay.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, levelled_rates, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, levelled_rates, scaled_penalty, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import FAR, getting_better, warm
@@ -34,10 +34,10 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Equal players; then a flatter critic, a slower one, a bounded one."""
     saturating = settings.get("game.loss") in ("minimax", "f-total-variation")
     loss = {"game.loss": "non-saturating"} if saturating else {}
-    flatter = 10 * settings["game.penalties.r1"] if isinstance(settings.get("game.penalties.r1"), float) else 0.5
+    flatter = scaled_penalty(settings, "r1", 10, otherwise=0.5)
     return [
         Remedy(
-            {**levelled_rates(settings), "game.critic_steps": 1, "game.penalties.r1": flatter, **loss},
+            {**levelled_rates(settings), "game.critic_steps": 1, **flatter, **loss},
             "Both move as often and as fast, R1 keeps the critic flat at the data"
             + (", and this loss has a gradient where the critic wins." if saturating else "."),
         ),

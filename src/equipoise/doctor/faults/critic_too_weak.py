@@ -10,7 +10,7 @@ data at once: they are far away, or spread much wider than the data.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates
+from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
@@ -39,7 +39,8 @@ def symptom(history: History) -> list[Evidence]:
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Shift the balance to the critic."""
     steps = int(settings.get("game.critic_steps", 1))
-    weak = [key for key in ("game.penalties.r1", "game.penalties.r2") if isinstance(settings.get(key), float)]
+    present = [name for name in ("r1", "r2") if any(key.startswith(f"game.penalties.{name}") for key in settings)]
+    weaker = {k: v for name in present for k, v in scaled_penalty(settings, name, 0.1, otherwise=0.05).items()}
     width = settings.get("game.network.critic_width") or settings.get("game.network.width", 64)
     return [
         Remedy(
@@ -47,7 +48,7 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
             "Two time scales: a faster critic before a slower generator.",
         ),
         Remedy({"game.critic_steps": steps + 2}, "More moves of the critic for each of the generator's."),
-        *([Remedy({key: settings[key] / 10 for key in weak}, "A tenth of the penalties.")] if weak else []),
+        *([Remedy(weaker, "A tenth of the penalties.")] if weaker else []),
         Remedy({"game.network.critic_width": 4 * int(width)}, "A wider critic.", restarts=True),
     ]
 

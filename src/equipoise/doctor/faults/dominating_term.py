@@ -10,7 +10,7 @@ stops the critic from learning.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings
+from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.warm_up import harm, warm
@@ -42,14 +42,13 @@ def symptom(history: History) -> list[Evidence]:
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
-    """The term at its usual weight, or at a hundredth."""
+    """The term at its usual weight, or a penalty at a hundredth of it."""
     terms = [item.signal.split("/")[2] for item in evidence if item.signal.startswith("share/")]
     found = []
     for term in terms:
-        key = f"game.{term}"
-        penalty = f"game.penalties.{term.replace('_', '-')}"
-        if isinstance(weight := settings.get(penalty), float):
-            found.append(Remedy({penalty: min(weight / 100, 0.5)}, "A hundredth of its weight, and at most 0.5."))
+        key, penalty = f"game.{term}", term.replace("_", "-")
+        if any(name.startswith(f"game.penalties.{penalty}") for name in settings):
+            found.append(Remedy(scaled_penalty(settings, penalty, 0.01, otherwise=0.5), "A hundredth of its weight."))
         elif any(name.startswith(f"{key}.") for name in settings):
             found.append(Remedy({key: True}, "The term at its usual weight."))
     return found

@@ -15,13 +15,19 @@ from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
+MANY = 3
+
 
 def symptom(history: History) -> list[Evidence]:
     """What was not finite at this look."""
     names = [name for step, name in history.bad if step == history.step]
-    refused = [name for name in history.named("refused/") if history.fresh(name) and history.last(name) > 0]
+    counts = [name for name in history.named("refused/") if name.endswith("/count") and history.fresh(name)]
     found = [Evidence(name, float("nan"), "finite") for name in names]
-    return [*found, *(Evidence(name, history.last(name), "0 refused moves") for name in refused)]
+    refused = [(name, num) for name in counts if (num := history.last(name)) >= MANY]
+    return [
+        *found,
+        *(Evidence(name, num, f"fewer than {MANY} refused moves between two looks") for name, num in refused),
+    ]
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
