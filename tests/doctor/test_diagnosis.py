@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+import equipoise
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
 from equipoise.doctor.fault import Fault, Seeded, balanced_rates, scaled_penalty, scaled_rate
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
+from equipoise.runs.recipe import dotted, to_dict, with_settings
 
 SEEDED = Seeded("none", {})
 
@@ -166,3 +168,15 @@ def test_a_lazy_penalty_is_scaled_and_stays_lazy():
     settings = {"game.penalties.r1.weight": 10.0, "game.penalties.r1.every": 16}
     assert scaled_penalty(settings, "r1", 10, otherwise=0.5) == {"game.penalties.r1.weight": 100.0}
     assert scaled_penalty({}, "r1", 10, otherwise=0.5) == {"game.penalties.r1": 0.5}
+
+
+def test_another_kind_of_game_or_network_keeps_what_was_set():
+    recipe, _ = equipoise.load("conditional-digits")
+    [labels] = [fault for fault in FAULTS if fault.name == "empty-labels"]
+    [remedy] = labels.remedies(dotted(to_dict(recipe)), ())
+    changed = with_settings(recipe, remedy.settings).game
+    assert (changed.kind, changed.network, changed.penalties) == ("gan", recipe.game.network, recipe.game.penalties)
+    [artefacts] = [fault for fault in FAULTS if fault.name == "artefacts"]
+    recipe = with_settings(equipoise.load("images")[0], {"game.network.width": 16})
+    changed = with_settings(recipe, artefacts.remedies(dotted(to_dict(recipe)), ())[1].settings)
+    assert (changed.game.network.kind, changed.game.network.width) == ("resnet", 16)

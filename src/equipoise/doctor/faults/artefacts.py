@@ -33,9 +33,11 @@ def symptom(history: History) -> list[Evidence]:
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """A slower generator; networks that enlarge by repetition."""
+    widths = ("game.network.width", "game.network.critic_width")
+    kept = {key: settings[key] for key in widths if key in settings}
     return [
         Remedy(scaled_rate(settings, "G", 0.25), "A slower generator."),
-        Remedy({"game.network.kind": "resnet"}, "Blocks that repeat pixels and then convolve.", restarts=True),
+        Remedy({"game.network.kind": "resnet", **kept}, "Blocks that repeat pixels and then convolve.", restarts=True),
     ]
 
 

@@ -30,7 +30,13 @@ def symptom(history: History) -> list[Evidence]:
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Check the data; otherwise, train without labels."""
-    return [Remedy({"game.kind": "gan"}, "Train without labels, or check that labels and examples fit.", restarts=True)]
+    others = ("game.kind", "game.conditioning", "game.auxiliary")
+    kept = {key: value for key, value in settings.items() if key.startswith("game.") and key not in others}
+    return [
+        Remedy(
+            {"game.kind": "gan", **kept}, "Train without labels, or check that labels and examples fit.", restarts=True
+        )
+    ]
 
 
 FAULT = Fault(
