@@ -369,6 +369,8 @@ BALANCED = {
 STACKED = [
     ("normal", Method("DCGAN", DCGAN, 30_000)),
     ("normal", Method("WGAN-GP", WGAN_GP, 10_000)),
+    ("normal", Method("WGAN-GP, 2 critic steps", {**WGAN_GP, "game.critic_steps": 2}, 13_000)),
+    ("normal", Method("WGAN-GP, two time scales", {**WGAN_GP, **rates(2e-3, 1e-3, betas=(0.0, 0.9))}, 10_000)),
     ("quarter", Method("RpGAN + R1 + R2", {**BALANCED, **rates(1e-3)}, 15_000)),
     ("quarter", Method("RpGAN + R1 + R2, two time scales", {**BALANCED, **rates(8e-3, 4e-4)}, 35_000)),
     (
