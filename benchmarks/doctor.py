@@ -300,7 +300,7 @@ def summary(found: Sequence[Mapping[str, Any]], split: str, dose: str) -> dict[s
         "dose": dose,
         "trainings": len(judged),
         "accuracy": share(right(row) for row in judged),
-        "macro_recall": average(value for value in recall.values() if value is not None),
+        "macro_recall": share(value for value in recall.values() if value is not None),
         "recall": recall,
         "precision": precision,
         "median_steps_to_detection": median(waits) if waits else None,
@@ -316,11 +316,6 @@ def summary(found: Sequence[Mapping[str, Any]], split: str, dose: str) -> dict[s
 
 
 def share(values: Any) -> float | None:
-    known = list(values)
-    return round(sum(known) / len(known), 3) if known else None
-
-
-def average(values: Any) -> float | None:
     known = list(values)
     return round(sum(known) / len(known), 3) if known else None
 

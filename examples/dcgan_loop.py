@@ -48,21 +48,21 @@ def train(steps: int = 1500, *, plant: str = "nothing", seed: int = 0) -> Doctor
     digits = digits[torch.randperm(len(digits))]
     train, held_out = digits[:1500], digits[1500:]
     G, D = Generator(), Discriminator()
-    best_G = torch.optim.Adam(G.parameters(), 2e-4, (0.5, 0.999))
-    best_D = torch.optim.Adam(D.parameters(), 1e-6 if plant == "slow-critic" else 2e-4, (0.5, 0.999))
+    optimizer_G = torch.optim.Adam(G.parameters(), 2e-4, (0.5, 0.999))
+    optimizer_D = torch.optim.Adam(D.parameters(), 1e-6 if plant == "slow-critic" else 2e-4, (0.5, 0.999))
     loss = nn.BCEWithLogitsLoss()
     doctor = Doctor(held_out=held_out, train=train[:256], latents=torch.randn(256, 32), every=50)  # (+)
 
     for step in range(steps):
         real = train[torch.randint(len(train), (64,))]
         fake = G(torch.randn(64, 32))
-        best_D.zero_grad()
+        optimizer_D.zero_grad()
         real_logits, fake_logits = D(real), D(fake.detach())
         (loss(real_logits, torch.ones(64)) + loss(fake_logits, torch.zeros(64))).backward()
-        best_D.step()
-        best_G.zero_grad()
+        optimizer_D.step()
+        optimizer_G.zero_grad()
         loss(D(fake), torch.ones(64)).backward()
-        best_G.step()
+        optimizer_G.step()
         doctor.observe(step, real_logits=real_logits, fake_logits=fake_logits, fake=fake, G=G, D=D)  # (+)
     print(doctor)  # (+)
     return doctor

@@ -39,17 +39,17 @@ class GAN(pl.LightningModule):
 
     def training_step(self, batch: list[Tensor], index: int) -> None:
         [real] = batch
-        best_G, best_D = self.optimizers()
+        optimizer_G, optimizer_D = self.optimizers()
         fake = self.generator(torch.randn(len(real), 32))
-        best_D.zero_grad()
+        optimizer_D.zero_grad()
         self.manual_backward(
             nn.functional.softplus(-self.discriminator(real)).mean()
             + nn.functional.softplus(self.discriminator(fake.detach())).mean()
         )
-        best_D.step()
-        best_G.zero_grad()
+        optimizer_D.step()
+        optimizer_G.zero_grad()
         self.manual_backward(nn.functional.softplus(-self.discriminator(fake)).mean())
-        best_G.step()
+        optimizer_G.step()
 
 
 def train(steps: int = 1500, *, plant: str = "nothing", seed: int = 0):

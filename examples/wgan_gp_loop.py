@@ -33,20 +33,20 @@ def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
 def train(steps: int = 1000, *, plant: str = "nothing", seed: int = 0) -> Doctor:
     torch.manual_seed(seed)
     G, D = mlp(2, 2), mlp(2, 1)
-    best_G, best_D = (torch.optim.Adam(net.parameters(), 1e-3, (0.5, 0.9)) for net in (G, D))
+    optimizer_G, optimizer_D = (torch.optim.Adam(net.parameters(), 1e-3, (0.5, 0.9)) for net in (G, D))
     weight = 0.0 if plant == "no-penalty" else 0.1
     doctor = Doctor(held_out=eight_gaussians(256), latents=torch.randn(256, 2), every=25)  # (+)
 
     for step in range(steps):
         for _ in range(5):
             real, fake = eight_gaussians(64), G(torch.randn(64, 2)).detach()
-            best_D.zero_grad()
+            optimizer_D.zero_grad()
             real_logits, fake_logits = D(real)[:, 0], D(fake)[:, 0]
             (fake_logits.mean() - real_logits.mean() + weight * penalty(D, real, fake)).backward()
-            best_D.step()
-        best_G.zero_grad()
+            optimizer_D.step()
+        optimizer_G.zero_grad()
         (-D(G(torch.randn(64, 2))).mean()).backward()
-        best_G.step()
+        optimizer_G.step()
         doctor.observe(step, real_logits=real_logits, fake_logits=fake_logits, fake=fake, G=G, D=D)  # (+)
     print(doctor)  # (+)
     return doctor

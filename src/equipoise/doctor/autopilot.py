@@ -7,7 +7,7 @@ from typing import Any, Literal
 from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.fault import Settings
 from equipoise.doctor.finding import Finding, Remedy
-from equipoise.doctor.warm_up import harm
+from equipoise.doctor.standing import harm
 
 TOLD = ("energy", "diversity", "nearest", "coverage", "auc/held_out", "overfit", "copies")
 """Signals that are written down before and after an intervention."""

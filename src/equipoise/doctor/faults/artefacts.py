@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import warm
+from equipoise.doctor.standing import warm
 
 SATURATED, PATTERN = 0.3, 3.0
 

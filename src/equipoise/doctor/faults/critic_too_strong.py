@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, levelled_rates, scaled_penalty, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import FAR, getting_better, warm
+from equipoise.doctor.standing import FAR, getting_better, warm
 
-AUC, NARROW, LIVELY = 0.97, 0.2, 1e-3
+AUC, ALIKE, LIVELY = 0.97, 0.2, 1e-3
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -25,7 +25,7 @@ def symptom(history: History) -> list[Evidence]:
     auc, energy = history.median("auc/held_out", 6), history.median("energy", 6)
     if not (warm(history, "energy") and auc > AUC and energy > FAR) or getting_better(history):
         return []
-    if history.median("diversity", 6) < NARROW and history.median("update/G", 6) > LIVELY:
+    if history.median("diversity", 6) < ALIKE and history.median("update/G", 6) > LIVELY:
         return []  # the generator does move, but makes only one kind of example: that is what the critic wins by
     return [Evidence("auc/held_out", auc, f"below {AUC}"), Evidence("energy", energy, f"below {FAR}, or falling")]
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
+from equipoise.doctor.standing import FAR, getting_better, restless, warm
 
 AUC, WIDE, STILL = 0.58, 2.5, 3e-4
 

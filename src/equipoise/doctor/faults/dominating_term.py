@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import harm, warm
+from equipoise.doctor.standing import harm, warm
 
 LIMIT = 0.97
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import warm
+from equipoise.doctor.standing import warm
 
 RANDOM, IGNORED = 0.985, 0.1
 

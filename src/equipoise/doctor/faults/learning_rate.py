@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import MEMORY, harm, last_well, warm
+from equipoise.doctor.standing import MEMORY, harm, last_well, warm
 
 LIMIT, EARLY, HUGE = 0.05, 0.1, 1.0
 """For the smaller of the two players' updates, of which more is healthy in the first 50 steps; for any one of them."""

@@ -12,7 +12,7 @@ Training sets with near duplicates that are not in the held-out part.
 from equipoise.doctor.fault import Fault, Seeded, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import warm
+from equipoise.doctor.standing import warm
 
 LIMIT, NEAR = 0.75, 0.2
 

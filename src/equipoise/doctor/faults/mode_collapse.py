@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, convergent
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import course, getting_better, warm
+from equipoise.doctor.standing import NARROW, course, getting_better, warm
 
-NARROW, VERY_NARROW, REPEATED, CLASS, IGNORED, SPREADING = 0.35, 0.2, 0.25, 0.35, 0.1, 1.25
+VERY_NARROW, REPEATED, CLASS, IGNORED, SPREADING = 0.2, 0.25, 0.35, 0.1, 1.25
 
 
 def symptom(history: History) -> list[Evidence]:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, convergent, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import FAR, getting_better, restless, warm
+from equipoise.doctor.standing import FAR, NARROW, getting_better, restless, warm
 
-NARROW, WON = 0.35, 0.97
+WON = 0.97
 
 
 def symptom(history: History) -> list[Evidence]:

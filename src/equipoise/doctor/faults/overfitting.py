@@ -14,7 +14,7 @@ from statistics import median
 from equipoise.doctor.fault import Fault, Seeded, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
-from equipoise.doctor.warm_up import MEMORY, harm, last_well, warm
+from equipoise.doctor.standing import MEMORY, harm, last_well, warm
 
 LIMIT, LOOKS = 0.62, 6
 

@@ -1,4 +1,4 @@
-"""When there is enough to judge by, and whether things stand badly at all."""
+"""How a training stands, whatever the fault: long enough under way, badly, getting better, well before, restless."""
 
 from statistics import median
 
