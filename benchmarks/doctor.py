@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.planting import DOSES, HEALTHY, PLANTS, Plant, World, played, worlds
+from benchmarks.planting import DOSES, HEALTHY, PLANTS, Plant, World, healthy, played, worlds
 from benchmarks.speed import commit
 from equipoise.doctor.autopilot import Autopilot, Decision, Intervention
 from equipoise.doctor.diagnosis import Diagnosis
@@ -66,7 +66,7 @@ class Cell:
 
     def plant(self, world: World) -> Plant:
         if self.fault == "healthy":
-            return Plant(HEALTHY[self.variant])
+            return healthy(world, self.variant)
         return PLANTS[self.fault][self.variant](world, DOSES.index(self.dose))
 
 

@@ -300,37 +300,39 @@ def stretched(train: Callable[[Tensor], Tensor], held_out: Callable[[Tensor], Te
     return change
 
 
-def shuffled_labels(share: float) -> Callable[[Split], Split]:
-    """So many of the labels are drawn by lot."""
+def relabelled(change: Callable[[Tensor], Tensor]) -> Callable[[Split], Split]:
+    """The same examples with other labels, in both parts."""
 
-    def shuffle(parts: Split) -> Split:
+    def relabel(parts: Split) -> Split:
         changed = []
         for part in parts:
             x, labels = everything(part)
             assert labels is not None
-            draw = torch.Generator().manual_seed(7)
-            lot = labels[torch.randperm(len(labels), generator=draw)]
-            chosen = torch.rand(len(labels), generator=draw) < share
-            changed.append(tensor_source(part.name, x, torch.where(chosen, lot, labels), classes=part.classes))
+            changed.append(tensor_source(part.name, x, change(labels), classes=part.classes))
         return Split(*changed)
 
-    return shuffle
+    return relabel
+
+
+def shuffled_labels(share: float) -> Callable[[Split], Split]:
+    """So many of the labels are drawn by lot."""
+
+    def shuffle(labels: Tensor) -> Tensor:
+        draw = torch.Generator().manual_seed(7)
+        lot = labels[torch.randperm(len(labels), generator=draw)]
+        return torch.where(torch.rand(len(labels), generator=draw) < share, lot, labels)
+
+    return relabelled(shuffle)
 
 
 def slipped(share: float) -> Callable[[Split], Split]:
     """The labels of so many examples are those of the line before."""
 
-    def slip(parts: Split) -> Split:
-        changed = []
-        for part in parts:
-            x, labels = everything(part)
-            assert labels is not None
-            num = round(share * len(labels))
-            moved = torch.cat([labels[:num].roll(1), labels[num:]])
-            changed.append(tensor_source(part.name, x, moved, classes=part.classes))
-        return Split(*changed)
+    def slip(labels: Tensor) -> Tensor:
+        num = round(share * len(labels))
+        return torch.cat([labels[:num].roll(1), labels[num:]])
 
-    return slip
+    return relabelled(slip)
 
 
 def layers(network: nn.Module) -> list[nn.Module]:
@@ -352,15 +354,6 @@ def killed(share: float, *, how: str) -> Callable[[Game], None]:
             layer.weight[:num] = -layer.weight[:num].abs() - (0.5 if norm is None else 200)
 
     return kill
-
-
-def scaled(factor: float, player: str, which: int) -> Callable[[Game], None]:
-    """The weights of one layer, suddenly so many times as large."""
-
-    def scale(game: Game) -> None:
-        layers(getattr(game, player))[which].weight.mul_(factor)
-
-    return scale
 
 
 class Narrow(nn.Module):
@@ -497,10 +490,17 @@ HEALTHY: dict[str, dict[str, Any]] = {
     },
     "relativistic average, DRAGAN": {"game.loss": "relativistic-average", "game.penalties": {"dragan": 1.0}},
     "two time scales": {"game.loss": "non-saturating", "game.critic_steps": 2},
-    "leaky ReLU, packing": {"game.packing": 2},
+    "leaky ReLU, packing": {"game.packing": 2, "game.network.generator_activation": "leaky-relu"},
     "consistency": {"game.loss": "hinge", "game.lecam": True, "game.instance_noise": True},
 }
 """Recipes with different losses, networks and regularisers; whether each is healthy in a world, its outcome says."""
+
+
+def healthy(world: World, recipe: str) -> Plant:
+    """One of them in a world; the units of a convolutional generator cannot be chosen."""
+    chosen = world.base["game.network.kind"] == "mlp"
+    settings = HEALTHY[recipe].items()
+    return Plant({k: v for k, v in settings if chosen or k != "game.network.generator_activation"})
 
 
 def affine(factor: float, shift: float) -> Callable[[Tensor], Tensor]:

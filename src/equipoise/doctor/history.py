@@ -47,7 +47,9 @@ class History:
             if not isinstance(moments, Mapping) or "mean" not in moments:
                 continue
             short = name.removeprefix("probe/")
-            further = ("std",) if short.startswith(("logits/", "watch/")) else ("count",) if COUNTED in short else ()
+            further = (
+                ("std",) if short.startswith(("logits/", "watch/")) else ("count",) if short.startswith(COUNTED) else ()
+            )
             for part in ("mean", *further):
                 value = moments.get(part)
                 if is_number(value) or (part == "mean" and value is None):
