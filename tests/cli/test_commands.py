@@ -369,3 +369,12 @@ def test_python_trains_a_recipe_as_an_object_on_data_of_ones_own(tmp_path: Path)
     data = images(tmp_path / "pictures", 30, size=10)
     run = equipoise.train(recipe, data=data, folder=tmp_path / "run", quiet=True)
     assert run.sample(2).shape == (2, 1, 10, 10)
+
+
+def test_evaluate_and_sample_take_any_checkpoint(command, run):
+    answer = command("evaluate", run, "--at", "1", "--num", "20", "--json")
+    assert answer.code == 0
+    assert json.loads((run / "metrics.json").read_text())[-1]["step"] == 1
+    assert "samples-step-1-" in command("sample", run, "--at", "1", "--num", "4").out
+    assert "expected newest, best, or a step" in command("sample", run, "--at", "last").err
+    assert "judging.every" in command("sample", run, "--at", "best").err

@@ -17,9 +17,10 @@ def sample(
     class_: Annotated[str | None, Parameter(name="--class")] = None,
     truncation: float = 1.0,
     interpolate: Annotated[bool, Parameter(negative=())] = False,
+    at: str = "newest",
     out: Path | None = None,
 ) -> None:
-    """Generate examples with the averaged weights of the newest checkpoint.
+    """Generate examples with the averaged weights of a checkpoint.
 
     Parameters
     ----------
@@ -35,11 +36,14 @@ def sample(
         Below 1: latents nearer to the centre, less variety, more typical examples.
     interpolate
         Rows of eight steps between two latents each.
+    at
+        Which checkpoint: newest, best, or a step.
     out
         The picture to write, .png; by default samples/ in the run folder. An .npy file takes the values themselves.
     """
     import numpy as np
 
+    from equipoise.cli.show import checkpoint
     from equipoise.core.disk import disk_errors
     from equipoise.runs.run import Run
 
@@ -48,9 +52,11 @@ def sample(
     if interpolate and truncation != 1.0:
         raise RecipeError("--interpolate walks between whole latents: it takes no --truncation. Use one of the two.")
     opened = Run.open(run)
+    where = checkpoint(at)
+    step = opened.step_of(where)
     facts = [
         "interpolation" if interpolate else "samples",
-        f"step-{opened.newest_step()}",
+        f"step-{step}",
         f"seed-{seed}",
         f"num-{num}",
     ]
@@ -60,13 +66,13 @@ def sample(
     if path.suffix not in (".png", ".npy"):
         raise RecipeError(f"--out {path}: expected a name that ends in .png or .npy.")
     if interpolate:
-        x = opened.interpolate(max(num // 8, 1), 8, seed=seed, label=class_)
+        x = opened.interpolate(max(num // 8, 1), 8, seed=seed, label=class_, at=where)
     else:
-        x = opened.sample(num, seed=seed, label=class_, truncation=truncation)
+        x = opened.sample(num, seed=seed, label=class_, truncation=truncation, at=where)
     if path.suffix == ".npy":
         with disk_errors("writing samples", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, x.numpy())
     else:
-        opened.write_samples(x, path, seed=seed, columns=8 if interpolate else None)
+        opened.write_samples(x, path, seed=seed, columns=8 if interpolate else None, step=step)
     print(path)

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from equipoise.core.disk import readable
+from equipoise.core.errors import RecipeError
 from equipoise.engine.trainer import Trainer
 from equipoise.runs.evaluation import Evaluation, rows
 from equipoise.runs.parts import Examples
 from equipoise.runs.recipe import Recipe, to_toml
-from equipoise.runs.run import Run, describe, threads
+from equipoise.runs.run import At, Run, describe, threads
 
 
 def after_training(run: Run) -> None:
@@ -74,6 +75,15 @@ def dry(recipe: Recipe, origin: str) -> None:
         "lazy penalties, updates and evaluation come on top"
     )
     print("Nothing was trained or written.")
+
+
+def checkpoint(at: str) -> At:
+    """A checkpoint as it is written on the command line. Raises `RecipeError`."""
+    if at in ("newest", "best"):
+        return at
+    if not at.isdecimal():
+        raise RecipeError(f"--at {at}: expected newest, best, or a step.")
+    return int(at)
 
 
 def seconds_per_step(trainer: Trainer) -> float:

@@ -41,11 +41,17 @@ class Watching(Part):
 
 
 class Judging(Part):
-    """What the evaluation at the end of a run measures."""
+    """When a run is evaluated, and what follows from it."""
 
     at_end: bool = True
     num_samples: int = Field(default=500, ge=20)
     """Fakes, and as many reals from the held-out set, if it has them."""
+    every: int | None = Field(default=None, ge=1)
+    """Also while it trains, every so many steps; the best state so far is kept."""
+    metric: Literal["fid", "kid", "precision", "recall", "density", "coverage"] = "fid"
+    """Says which state is the best."""
+    patience: int | None = Field(default=None, ge=1)
+    """Training ends after so many evaluations without a better one."""
 
 
 def by_kind(kinds: Mapping[str, type[Part]]) -> BeforeValidator:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,12 +28,22 @@ from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, split
 from equipoise.doctor.autopilot import Apply, GiveUp
-from equipoise.engine.checkpoint import Checkpoints
+from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
 from equipoise.runs.environment import environment
-from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
+from equipoise.runs.evaluation import Evaluation
+from equipoise.runs.judge import (
+    Judge,
+    Referee,
+    Stop,
+    best_checkpoints,
+    entries,
+    judged,
+    metrics_entry,
+    write_entries,
+)
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.lock import locked
 from equipoise.runs.parts import Examples
@@ -55,6 +65,9 @@ from equipoise.runs.report import write_report
 from equipoise.runs.sampling import interpolation, samples, settle
 from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher, now, plane
+
+At = int | Literal["newest", "best"]
+"""A checkpoint of a run."""
 
 MAX_FRAMES = 40
 """Of the animation."""
@@ -121,10 +134,18 @@ class Run:
 
     # ---------------------------------------------------------------- training
 
-    def train(self, *, resume: bool = False, settings: Mapping[str, Any] | None = None, quiet: bool = False) -> "Run":
+    def train(
+        self,
+        *,
+        resume: bool = False,
+        settings: Mapping[str, Any] | None = None,
+        quiet: bool = False,
+        referee: Referee | None = None,
+    ) -> "Run":
         """Train to the end of the recipe, or from the newest checkpoint to the end; then evaluate and report.
 
-        `settings` may change, at a resume, what does not enter the mathematics of the steps already taken.
+        `settings` may change, at a resume, what does not enter the mathematics of the steps already taken. A `referee`
+        is told of every evaluation during training (`judging.every`), and may end it.
         """
         with locked(self.folder):
             if resume:
@@ -135,9 +156,9 @@ class Run:
                 )
             run = self.with_changes(settings or {})
             with threads(run.recipe.training.threads):
-                return run.play(run.source(), resume=resume, quiet=quiet)
+                return run.play(run.source(), resume=resume, quiet=quiet, referee=referee)
 
-    def play(self, source: Source, *, resume: bool, quiet: bool) -> "Run":
+    def play(self, source: Source, *, resume: bool, quiet: bool, referee: Referee | None = None) -> "Run":
         """Train, evaluate and report, holding the lock."""
         parts = self.parts(source)
         self.check_data(source)
@@ -156,8 +177,9 @@ class Run:
                 trained=lambda: self.extractor(parts.train, parts.held_out).features,
                 pilot=pilot,
             )
+            judge = Judge(self, parts, watcher, referee)
             try:
-                trainer = self.trainer(parts.train, watcher=watcher, source=source)
+                trainer = self.trainer(parts.train, watcher=watcher, judge=judge, source=source)
                 back_to = self.unfinished_intervention() if resume else None
                 if back_to is not None:
                     go_on_from(trainer, back_to)
@@ -175,13 +197,14 @@ class Run:
                 for complaint in source.skipped:
                     watcher.on_event(trainer.clock, "skipped_data", f"Skipped {complaint}")
                 watcher.begin(trainer)
-                trainer = self.fit(trainer, watcher, parts=parts, source=source)
+                judge.begin(trainer)
+                trainer = self.fit(trainer, watcher, judge, source=source)
             finally:
                 watcher.close()
             run = self if pilot is None else pilot.run
             self.write_animation()
-            write_report(self.folder)
-            if self.recipe.judging.at_end:
+            if self.recipe.judging.at_end and not judge.has_judged(trainer.clock.step):
+                write_report(self.folder)  # judging may take a while
                 view.event("Trained and saved. Evaluating; the first time, this fits a small network that judges …")
                 try:
                     run.evaluate(source=source)
@@ -203,13 +226,18 @@ class Run:
                 "follows a schedule, such as the learning rate, stretches to the new length and jumps here.",
             )
 
-    def fit(self, trainer: Trainer, watcher: Watcher, *, parts: Split, source: Source) -> Trainer:
+    def fit(self, trainer: Trainer, watcher: Watcher, judge: Judge, *, source: Source) -> Trainer:
         """Train to the end, through all interventions of the autopilot; the trainer that got there."""
         while True:
             try:
                 self.train_on(trainer, watcher)
                 if watcher.pilot is not None:
                     watcher.pilot.finish(watcher.diagnosis)
+                return trainer
+            except Stop as stop:
+                watcher.report_window(trainer.clock, last=True)
+                trainer.save()
+                watcher.on_event(trainer.clock, "stopped", str(stop))
                 return trainer
             except Intervene as stop:
                 decision = stop.decision
@@ -224,9 +252,9 @@ class Run:
                 watcher.on_event(trainer.clock, "failed", str(error))
                 write_report(self.folder)
                 raise error
-            trainer = self.healed(decision, trainer, watcher, parts=parts, source=source)
+            trainer = self.healed(decision, trainer, watcher, judge, source=source)
 
-    def healed(self, decision: Apply, trainer: Trainer, watcher: Watcher, *, parts: Split, source: Source) -> Trainer:
+    def healed(self, decision: Apply, trainer: Trainer, watcher: Watcher, judge: Judge, *, source: Source) -> Trainer:
         """A trainer of the changed recipe that stands where the autopilot goes on."""
         assert watcher.pilot is not None
         assert trainer.checkpoints is not None
@@ -235,10 +263,11 @@ class Run:
         watcher.on_event(trainer.clock, "intervention", described(decision))
         with disk_errors("writing the recipe", self.folder):
             replace_file(self.folder / "recipe.toml", to_toml(run.recipe).encode())
-        healed = run.trainer(parts.train, watcher=watcher, source=source)
+        healed = run.trainer(judge.parts.train, watcher=watcher, judge=judge, source=source)
         go_on_from(healed, decision.intervention.back_to)
         watcher.close()
         watcher.begin(healed)
+        judge.begin(healed)
         watcher.view.total = run.recipe.training.steps
         return healed
 
@@ -275,7 +304,14 @@ class Run:
             finally:
                 raise error
 
-    def trainer(self, train: Source, *, watcher: Watcher | None = None, source: Source | None = None) -> Trainer:
+    def trainer(
+        self,
+        train: Source,
+        *,
+        watcher: Watcher | None = None,
+        judge: Judge | None = None,
+        source: Source | None = None,
+    ) -> Trainer:
         """The game at its first step, ready to train. Without a watcher nothing is written."""
         if lines := self.recipe.game.conflicts(self.recipe.training, self.recipe.players):
             raise RecipeError("\n".join(lines))
@@ -295,7 +331,7 @@ class Run:
             players=self.recipe.game.optimizers(self.recipe.players),
             plan=self.recipe.training,
             checkpoints=checkpoints,
-            observers=[watcher] if watcher else [],
+            observers=[observer for observer in (watcher, judge) if observer is not None],
             device=self.device,
         )
 
@@ -413,13 +449,16 @@ class Run:
 
     # ---------------------------------------------------------------- what a trained run can do
 
-    def trained_game(self) -> tuple[Game, int]:
-        """The game with the averaged weights of the newest sound checkpoint, in eval mode, and the step of that."""
-        snapshot = Checkpoints(self.folder / "checkpoints").newest()
-        if snapshot is None:
-            raise CheckpointError(
-                f"{self.folder} holds no checkpoint yet. Train it first: equipoise resume {self.folder}"
-            )
+    def step_of(self, at: At) -> int:
+        """The step of a checkpoint. Raises `CheckpointError` where there is no such one."""
+        return at if isinstance(at, int) else int(snapshot_at(self.folder, at).state["step"])
+
+    def trained_game(self, at: At = "newest") -> tuple[Game, int]:
+        """The game with the averaged weights of a checkpoint, in eval mode, and the step of that.
+
+        `at` is "newest", "best" (by `judging.metric`, where the run was evaluated while it trained) or a step.
+        """
+        snapshot = snapshot_at(self.folder, at)
         game = self.build_game()
         try:
             game.load_state_dict({**snapshot.tensors["game"], **snapshot.tensors["averaged"]})
@@ -432,23 +471,35 @@ class Run:
         return game, int(snapshot.state["step"])
 
     def sample(
-        self, num: int = 16, *, seed: int = 0, label: int | str | None = None, truncation: float = 1.0
+        self,
+        num: int = 16,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        truncation: float = 1.0,
+        at: At = "newest",
     ) -> Tensor:
         """Generated examples, float32 [num, *shape], images in [-1, 1].
 
         `label` is a class by name or number; without it a conditional run gives all classes in turn. Raises
         `CheckpointError` before the first checkpoint, `RecipeError` for a class that the run does not know.
         """
-        latent = self.latent(self.trained_game()[0])
+        latent = self.latent(self.trained_game(at)[0])
         labels = None if label is None else torch.full((num,), self.class_number(label))
         with threads(self.recipe.training.threads):
             return samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
 
     def interpolate(
-        self, num_ways: int = 8, num_steps: int = 8, *, seed: int = 0, label: int | str | None = None
+        self,
+        num_ways: int = 8,
+        num_steps: int = 8,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        at: At = "newest",
     ) -> Tensor:
         """Generated examples between pairs of latents, [num_ways · num_steps, *shape]."""
-        latent = self.latent(self.trained_game()[0])
+        latent = self.latent(self.trained_game(at)[0])
         labels = None if label is None else torch.full((num_ways,), self.class_number(label))
         with threads(self.recipe.training.threads):
             return interpolation(latent, num_ways, num_steps, seed=seed, labels=labels, place=self.place)
@@ -473,14 +524,19 @@ class Run:
             return int(label)
         raise RecipeError(f"class {label!r} is not known. Classes: {', '.join(classes[:50])}.")
 
-    def write_samples(self, x: Tensor, path: Path, *, seed: int, columns: int | None = None) -> Path:
-        """A labelled PNG of generated examples."""
+    def write_samples(
+        self, x: Tensor, path: Path, *, seed: int, columns: int | None = None, step: int | None = None
+    ) -> Path:
+        """A labelled PNG of generated examples, made at a step; by default that of the newest checkpoint."""
         image = grid(x, columns=columns) if x.ndim == 4 else scatter(plane(x), plane(x))
         with disk_errors("writing samples", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            return write_png(image, path, Label(run=self.id, step=self.newest_step(), seed=seed))
+            made_at = self.newest_step() if step is None else step
+            return write_png(image, path, Label(run=self.id, step=made_at, seed=seed))
 
-    def evaluate(self, *, num: int | None = None, seed: int = 0, source: Source | None = None) -> Evaluation:
+    def evaluate(
+        self, *, num: int | None = None, seed: int = 0, source: Source | None = None, at: At = "newest"
+    ) -> Evaluation:
         """Measure generated examples against held-out real ones, and real training examples as the floor.
 
         The result is appended to metrics.json. Raises `DataError` if too few examples were held out.
@@ -489,24 +545,10 @@ class Run:
             raise RecipeError(f"{num} samples: expected a number of at least 1.")
         source = source or self.source()
         self.check_data(source)
-        parts = self.parts(source)
-        count = min(num or self.recipe.judging.num_samples, len(parts.held_out), len(parts.train))
-        if count < FEWEST:
-            raise DataError(
-                f"{count} held-out examples are too few to judge by: expected at least {FEWEST}. Give more data, or "
-                f"raise data.held_out = {self.recipe.data.held_out}; at most three tenths of the data are held out."
-            )
-        held_out, train = some(parts.held_out, count, seed), some(parts.train, count, seed)
-        game, step = self.trained_game()
-        labels = held_out[1] if self.recipe.game.needs_labels else None
+        game, step = self.trained_game(at)
         with threads(self.recipe.training.threads):
-            draw = stable_seed(seed, "evaluation")
-            fake = samples(self.latent(game), count, seed=draw, labels=labels, place=self.place)
-            extractor = self.extractor(parts.train, parts.held_out)
-            result = evaluate(extractor, held_out[0].cpu(), fake=fake, real_train=train[0].cpu(), requested=labels)
-        path = self.folder / "metrics.json"
-        with disk_errors("writing the metrics", self.folder):
-            replace_file(path, json.dumps([*earlier_metrics(path), metrics_entry(step, result)], indent=1).encode())
+            result = judged(self, self.latent(game), self.parts(source), num=num, seed=seed)
+        write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
 
     def extractor(self, train: Source, held_out: Source) -> features.FeatureExtractor:
@@ -546,6 +588,24 @@ class Run:
             replace_file(self.folder / "environment.json", json.dumps(facts, indent=1).encode())
 
 
+def snapshot_at(folder: Path, at: At) -> Snapshot:
+    """A checkpoint of a run. Raises `CheckpointError` where there is no such one."""
+    newest, best = Checkpoints(folder / "checkpoints"), best_checkpoints(folder)
+    if at == "best":
+        snapshot = best.newest()
+        hint = "Only runs that are evaluated while they train keep their best: --set judging.every=1000"
+    elif at == "newest":
+        snapshot, hint = newest.newest(), f"Train it first: equipoise resume {folder}"
+    else:
+        place = next((place for place in (newest, best) if at in place.steps()), None)
+        snapshot = place.load(at) if place else None
+        hint = f"There are: {', '.join(map(str, sorted({*newest.steps(), *best.steps()})))}."
+    if snapshot is None:
+        what = f"of step {at}" if isinstance(at, int) else "yet" if at == "newest" else "that is its best"
+        raise CheckpointError(f"{folder} holds no checkpoint {what}. {hint}")
+    return snapshot
+
+
 def go_on_from(trainer: Trainer, step: int) -> None:
     """Take over the game of another recipe at a step, or at the newest before it, and save it as this one's."""
     assert trainer.checkpoints is not None
@@ -568,15 +628,6 @@ def threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(former)
 
 
-def earlier_metrics(path: Path) -> list[Any]:
-    """The entries of metrics.json; a file that cannot be understood is set aside."""
-    try:
-        return list(json.loads(path.read_text("utf-8"))) if path.exists() else []
-    except (ValueError, TypeError, RecursionError):
-        path.rename(path.with_name("metrics.damaged.json"))
-        return []
-
-
 def describe(source: Source, parts: Split) -> str:
     """The data in one line."""
     classes = f", {len(source.classes)} classes" if source.classes else ""
@@ -584,32 +635,9 @@ def describe(source: Source, parts: Split) -> str:
     return f"Data: {source.name}, {len(parts.train)} to train on, {len(parts.held_out)} held out, {shape}{classes}."
 
 
-def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
-    """An entry of metrics.json."""
-    return {
-        "step": step,
-        "time": now(),
-        "features": result.feature_space,
-        "num_fake": result.num_samples,
-        "num_real": result.num_samples,
-        "values": vars(result.fake),
-        "floor": vars(result.floor),
-        "class_shares": result.class_shares,
-        "real_class_shares": result.real_class_shares,
-        "agreement": result.agreement,
-        "agreement_floor": result.agreement_floor,
-    }
-
-
 def event(step: int, kind: str, message: str) -> dict[str, Any]:
     """A line of events.jsonl."""
     return {"step": step, "time": now(), "kind": kind, "message": message}
-
-
-def some(source: Source, num: int, seed: int) -> tuple[Tensor, Tensor | None]:
-    """`num` examples drawn without replacement, and their labels."""
-    chosen = torch.randperm(len(source), generator=torch.Generator().manual_seed(stable_seed(seed, "some")))[:num]
-    return source.examples(chosen), source.labels(chosen).cpu() if source.classes else None
 
 
 def new_folder(name: str) -> Path:

@@ -1,7 +1,8 @@
 """Critic too weak, or a generator that runs away: fakes are wrong, and the critic does not notice.
 
 **What it sees.** The critic orders hardly more pairs than a coin would, though another test tells the fakes from the
-data at once: they are far away, or spread much wider than the data. Or the critic hardly moves while the generator does.
+data at once: they are far away, or spread much wider than the data. Or the critic hardly moves while the generator
+does.
 
 **Why it matters.** The generator gets no direction, or drives off the data altogether.
 
