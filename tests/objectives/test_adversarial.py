@@ -330,7 +330,7 @@ def test_targets_leave_the_side_of_the_generator_alone():
 
 @all_but("minimax", "non_saturating", "least_squares")
 def test_targets_are_refused_for_losses_without_targets(loss: Adversarial):
-    with pytest.raises(ValueError, match="minimax, non_saturating or least_squares"):
+    with pytest.raises(ValueError, match="minimax, non-saturating or least-squares"):
         with_targets(loss)
 
 

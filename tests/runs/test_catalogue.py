@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from equipoise.cli import main
+from equipoise.core.errors import RecipeError
 from equipoise.engine.optimizers import RULES
-from equipoise.runs.catalogue import entries, markdown
+from equipoise.runs.catalogue import entries, found, markdown
 from equipoise.runs.parts import LOSSES, PENALTIES, Examples
 from equipoise.runs.recipe import Recipe, parse_setting, with_settings
 from equipoise.runs.techniques import Techniques
@@ -27,8 +28,7 @@ def test_every_technique_says_formula_default_cost_and_source(entry):
 def test_every_technique_is_chosen_by_the_setting_that_is_shown(entry):
     key, value = parse_setting(entry.setting.replace("WEIGHT", "0.1"))
     settings = {"game.network.kind": "dcgan", "game.network.width": 2, "players": {"D": {}, "G": {}}, key: value}
-    if entry.name == "separate-penalties":
-        settings["game.penalties"] = {"r1": {"weight": 0.5, "every": 4}}
+    settings |= dict([parse_setting(entry.beside)] if entry.beside else [])
     recipe = with_settings(Recipe(), settings)
     assert recipe != with_settings(Recipe(), {k: v for k, v in settings.items() if k != key}) or entry.name in (
         "non-saturating",  # the default
@@ -71,3 +71,30 @@ def test_a_misspelt_technique_is_answered_with_the_nearest(capsys):
         main(["techniques", "paking"])
     assert end.value.code == 2
     assert "packing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("EMA", "averaged-weights"),
+        ("InfoGAN", "mutual-information"),
+        ("label_smoothing", "label-smoothing"),
+        ("game.ada", "ada"),
+        ("PacGAN", "packing"),
+    ],
+)
+def test_a_technique_is_found_by_its_setting_and_by_the_papers_name_for_it(name, meant):
+    assert meant in [entry.name for entry in found(name)]
+
+
+def test_a_technique_in_the_wrong_table_is_answered_with_its_setting():
+    with pytest.raises(RecipeError, match=r"game\.r1: unknown key.*game\.penalties\.r1"):
+        with_settings(Recipe(), {"game.r1": 10})
+
+
+def test_a_setting_that_a_technique_needs_beside_is_part_of_its_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["techniques", "separate-penalties"])
+    assert (
+        "--set game.separate_penalties=true 'game.penalties.r1={weight = 0.5, every = 16}'" in capsys.readouterr().out
+    )

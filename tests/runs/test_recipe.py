@@ -515,3 +515,14 @@ def test_a_data_path_does_not_depend_on_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = with_settings(Recipe(), {"data.kind": "files", "data.path": "pictures"})
     assert recipe.data.path == tmp_path / "pictures"
+
+
+def test_what_is_switched_off_is_absent():
+    assert with_settings(Recipe(), {"game.penalties.r1": None}).game.penalties == {}
+    assert with_settings(Recipe(), {"game.penalties": {"r1": False, "r2": 1.0}}).game.penalties == {"r2": 1.0}
+    assert not with_settings(Recipe(), {"training.lookahead": False}).training.lookahead
+
+
+def test_a_table_that_is_not_toml_is_refused_with_an_example():
+    with pytest.raises(RecipeError, match="strings in quotes"):
+        parse_setting("players.D.learning_rate={start=1e-3,end=0,shape=cosine}")

@@ -1,7 +1,5 @@
 """`equipoise techniques`: what can be added to a training, and how."""
 
-import shlex
-
 
 def techniques(name: str | None = None, *, markdown: bool = False) -> None:
     """List the techniques, a line each; with a NAME, explain one: formula, default, cost and source.
@@ -13,7 +11,7 @@ def techniques(name: str | None = None, *, markdown: bool = False) -> None:
     markdown
         Print the whole documentation page.
     """
-    from equipoise.core.errors import RecipeError, nearest
+    from equipoise.core.errors import RecipeError
     from equipoise.runs import catalogue
 
     if markdown:
@@ -21,12 +19,11 @@ def techniques(name: str | None = None, *, markdown: bool = False) -> None:
         return
     entries = catalogue.entries()
     if name is not None:
-        found = [entry for entry in entries if entry.name == name.lower()]
-        found = found or [entry for entry in entries if name.lower() in entry.setting.partition("=")[0].split(".")]
+        found = catalogue.found(name)
         if not found:
-            raise RecipeError(f"There is no technique {name!r}. {nearest(name, [entry.name for entry in entries])}")
+            raise RecipeError(f"There is no technique {name!r}. {catalogue.hint(name)}")
         for entry in found:
-            print(f"{entry.name}: {entry.about}\n\nUse it by: equipoise train --set {shlex.quote(entry.setting)}\n")
+            print(f"{entry.name}: {entry.about}\n\nUse it by: {entry.command}\n")
         return
     group = ""
     for entry in entries:

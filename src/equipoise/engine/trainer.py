@@ -46,7 +46,7 @@ class Plan:
     ema_half_life: float = 20_000
     """Half-life of the averaged weights in examples; 0 switches averaging off."""
     ema_ramp: float = 0.05
-    lookahead: Lookahead | None = None
+    lookahead: Lookahead | bool | None = None
     """Whether, and how often, all players go back part of the way."""
     measure_every: int = 50
     """How often the relative size of each update is measured, in steps."""
@@ -177,7 +177,8 @@ class Trainer:
         self.seats = seat_players(game, players)
         self.extrapolating = any(seat.settings.extrapolates for seat in self.seats.values())
         weights = {name: p for seat in self.seats.values() for name, p in seat.parameters.items()}
-        self.slow = SlowWeights(plan.lookahead, weights) if plan.lookahead else None
+        settings = Lookahead() if plan.lookahead is True else plan.lookahead
+        self.slow = SlowWeights(settings, weights) if settings else None
         self.averaging = Averaging(game, game.averaged, half_life=plan.ema_half_life, ramp=plan.ema_ramp)
         self.precision = self.choose_precision()
 

@@ -78,7 +78,7 @@ class AdaptiveAugment(Augmentation):
 
     p follows the critic's overfitting: r_t = E sign D(x) above `target` raises it, below lowers it, so that it could
     go from 0 to 1 in `span` real examples; it stays within [0, 0.8], where augmentations do not leak into the fakes.
-    `fixed` gives p a schedule instead (R3GAN's way, for losses that only compare logits).
+    `p` gives it a schedule instead (R3GAN's way, for losses that only compare logits).
     Default: target = 0.6, span = 500,000 examples, r_t averaged over the last 4 steps.
     Cost: one resampling of every image that D sees.
     Source: Karras et al. 2020, Training Generative Adversarial Networks with Limited Data, section 3 and App. B.

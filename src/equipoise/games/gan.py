@@ -128,6 +128,8 @@ class GAN(LatentGame):
         now: Clock,
     ) -> Round:
         """What D sees before its move. Its verdicts serve the penalties on its slope too, at full precision."""
+        # Where D looks ahead, its parameters depend on fakes: the slope is that at a copy, which they do not depend on.
+        fake = fake.view_as(fake)
         if self.sloped and not torch.is_autocast_enabled(x.device.type):
             x, fake = x.detach().requires_grad_(), fake if fake.requires_grad else fake.detach().requires_grad_()
         real, forged = critic(x), critic(fake)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from equipoise.core.game import Verdict
@@ -40,8 +41,13 @@ class Round:
     def slope(self, critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """As `objectives.slope`; of this round's own examples from the verdict that is there already, if it can be."""
         for examples, verdict in ((self.x, self.real), (self.fake, self.forged)):
-            if x is examples and x.requires_grad and verdict is not None:
+            if x is not examples or not x.requires_grad or verdict is None:
+                continue
+            if not torch.is_autocast_enabled(x.device.type):
                 return slope_of(verdict.logits, x)
+            with torch.autocast(x.device.type, enabled=False):
+                x = x.float().view_as(x)
+                return slope_of(critic(x), x)
         return slope(critic, x)
 
     @property

@@ -168,7 +168,7 @@ class Absolute(nn.Module):
 class HistoricalAveraging(nn.Module):
     """Historical averaging: each player's parameters are pulled to the mean of their past.
 
-    ‖θ - 1/t Σ_i θ_i‖²: circles in the game shrink. The mean is over all steps, or with `decay` over the recent ones.
+    ‖θ - 1/t Σ_i θ_i‖²: circles in the game shrink. The mean is a running one; `decay` says over how many steps.
     Default: weight 1, running mean with decay 0.999, on both players.
     Cost: one copy of the parameters.
     Source: Salimans et al. 2016, Improved Techniques for Training GANs, section 3.3.

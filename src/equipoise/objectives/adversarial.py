@@ -148,7 +148,7 @@ minimax = Adversarial(
     about="""The original game: the critic classifies real against generated, the generator maximises the critic's loss.
 
 D minimises sp(-r) + sp(f), G minimises -sp(f) = log(1 - σ(f)). G's gradient vanishes where the critic wins.
-Default: not recommended for G; use non_saturating.
+Default: not recommended for G; use non-saturating.
 Cost: none beyond the passes of the networks.
 Source: Goodfellow et al. 2014, Eq. 1.""",
 )
@@ -168,7 +168,7 @@ least_squares = Adversarial(
     about="""Regression of the logits on 1 for real and 0 for generated examples, so that logits stay bounded.
 
 D minimises ((r - 1)² + f²) / 2, G minimises (f - 1)² / 2.
-Default: targets 0 and 1; with_targets changes the critic's.
+Default: targets 0 and 1; label smoothing changes the critic's.
 Cost: none beyond the passes of the networks.
 Source: Mao et al. 2017, Eq. 9.""",
 )
@@ -222,7 +222,7 @@ f_kl = Adversarial(
 
 D minimises -r + exp(f - 1), which is -KL at its optimum r = 1 + log(p/q); G minimises -f. An undecided critic answers 1
 here, not 0. Computed without clamping: float32 overflows above f = 89.
-Default: none of its own; a study of divergences, without a known gain over non_saturating.
+Default: none of its own; a study of divergences, without a known gain over non-saturating.
 Cost: none beyond the passes of the networks.
 Source: Nowozin et al. 2016, Sec. 3.2 for G's side.""",
 )
@@ -233,7 +233,7 @@ f_reverse_kl = Adversarial(
 
 D minimises exp(-r) + f - 1, which is -KL(Q‖P) at its optimum r = log(p/q); G minimises exp(-f). Computed without
 clamping: float32 overflows where r, or f in G's side, lies below -88.
-Default: none of its own; a study of divergences, without a known gain over non_saturating.
+Default: none of its own; a study of divergences, without a known gain over non-saturating.
 Cost: none beyond the passes of the networks.
 Source: Nowozin et al. 2016, Sec. 3.2 for G's side.""",
 )
@@ -250,10 +250,10 @@ Source: Nowozin et al. 2016, Sec. 3.2 for G's side.""",
 f_jensen_shannon = Adversarial(
     f_jensen_shannon_d,
     f_jensen_shannon_g,
-    about="""f-GAN with the Jensen-Shannon divergence: non_saturating, shifted so that its value is a divergence.
+    about="""f-GAN with the Jensen-Shannon divergence: non-saturating, shifted so that its value is a divergence.
 
 D minimises sp(-r) + sp(f) - 2 log 2, which is -(KL(P‖M) + KL(Q‖M)) with M = (P + Q)/2 at its optimum r = log(p/q):
-twice the usual definition. G minimises sp(-f) - log 2. The gradients are those of non_saturating; defined everywhere.
+twice the usual definition. G minimises sp(-f) - log 2. The gradients are those of non-saturating; defined everywhere.
 Default: none of its own.
 Cost: none beyond the passes of the networks.
 Source: Nowozin et al. 2016, Sec. 3.2 for G's side.""",
@@ -265,7 +265,7 @@ f_squared_hellinger = Adversarial(
 
 D minimises exp(-r) - 1 + exp(f) - 1, which is -H² at its optimum r = log(p/q)/2; G minimises exp(-f) - 1. Computed
 without clamping: float32 overflows where -r or f (or -f in G's side) lies above 88.
-Default: none of its own; a study of divergences, without a known gain over non_saturating.
+Default: none of its own; a study of divergences, without a known gain over non-saturating.
 Cost: none beyond the passes of the networks.
 Source: Nowozin et al. 2016, Sec. 3.2 for G's side.""",
 )
@@ -276,7 +276,7 @@ f_total_variation = Adversarial(
 
 D minimises (tanh f - tanh r) / 2, which tends to -TV as r → ±∞ with the sign of p - q; G minimises -tanh(f)/2. Defined
 for all logits, but gradients vanish on both sides where logits are large.
-Default: none of its own; a study of divergences, without a known gain over non_saturating.
+Default: none of its own; a study of divergences, without a known gain over non-saturating.
 Cost: none beyond the passes of the networks.
 Source: Nowozin et al. 2016, Sec. 3.2 for G's side.""",
 )
@@ -304,9 +304,9 @@ def with_targets(
     elif loss.d is least_squares_d:
         towards = squared_error_from
     else:
-        name = getattr(loss.d, "__name__", repr(loss.d))
+        name = getattr(loss.d, "__name__", repr(loss.d)).removesuffix("_d").replace("_", "-")
         raise ValueError(
-            f"The critic's loss {name} has no targets to change: expected minimax, non_saturating or least_squares. "
+            f"The critic's loss {name} has no targets to change: expected minimax, non-saturating or least-squares. "
             "Choose one of these, or leave the targets out."
         )
     if not (0 <= fake < real <= 1 and 0 <= spread <= 1 and 0 <= flips < 0.5):

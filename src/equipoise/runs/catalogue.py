@@ -1,10 +1,13 @@
 """The catalogue of techniques: what there is, how a recipe asks for it, and what its documentation says."""
 
 import inspect
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from equipoise import objectives
+from equipoise.core.errors import nearest
 from equipoise.core.schedule import Lazy, Schedule
 from equipoise.engine.averaging import Averaging
 from equipoise.engine.lookahead import Lookahead
@@ -101,6 +104,14 @@ class Entry:
     setting: str
     """As on the command line: `--set SETTING`."""
     about: str
+    beside: str = ""
+    """A setting that it needs beside, where the default has another."""
+
+    @property
+    def command(self) -> str:
+        """How to train with it."""
+        settings = [setting for setting in (self.setting, self.beside) if setting]
+        return f"equipoise train --set {shlex.join(settings)}"
 
     @property
     def summary(self) -> str:
@@ -122,7 +133,13 @@ def entries() -> list[Entry]:
         ("Losses", "label-smoothing", "game.targets=true", objectives.with_targets),
         ("Regularisers", "finite-difference", "game.penalty_form=finite-difference", HERE["finite-difference"]),
         ("Regularisers", "lazy", "game.penalties.r1={weight = 0.5, every = 16}", Lazy),
-        ("Regularisers", "separate-penalties", "game.separate_penalties=true", HERE["separate"]),
+        (
+            "Regularisers",
+            "separate-penalties",
+            "game.separate_penalties=true",
+            HERE["separate"],
+            "game.penalties.r1={weight = 0.5, every = 16}",
+        ),
         ("Regularisers", "weight-clipping", "game.clip=0.01", clip_weights),
         ("Regularisers", "spectral-norm", "game.network.critic_normalisation=spectral", HERE["spectral"]),
         ("Regularisers", "orthogonality", "game.orthogonality=true", terms.Orthogonality),
@@ -166,17 +183,50 @@ def entries() -> list[Entry]:
         ("Training", "clip-norm", "players.G.clip_norm=1", SETTINGS["clip_norm"]),
         ("Training", "clip-value", "players.G.clip_value=0.1", SETTINGS["clip_value"]),
         ("Training", "simultaneous", "game.order=simultaneous", HERE["simultaneous"]),
-        ("Training", "lookahead", "training.lookahead={}", Lookahead),
+        ("Training", "lookahead", "training.lookahead=true", Lookahead),
         ("Training", "progressive-growing", "game.network.kind=progressive", ProgressiveGenerator),
         ("Training", "initialisation", "game.network.initialisation=orthogonal", initialise),
-        ("Training", "generator-normalisation", "game.network.generator_normalisation=pixel", HERE["normalisation"]),
+        (
+            "Training",
+            "generator-normalisation",
+            "game.network.generator_normalisation=pixel",
+            HERE["normalisation"],
+            "game.network.kind=dcgan",
+        ),
         ("Augmentation", "diffaugment", "game.diffaugment=true", augmentation.DiffAugment),
         ("Augmentation", "ada", "game.ada=true", augmentation.AdaptiveAugment),
         ("Augmentation", "apa", "game.apa=true", augmentation.PseudoReal),
     ]
-    every = [*losses, *penalties, *rules, *((g, n, s, told(a)) for g, n, s, a in others)]
+    every = [*losses, *penalties, *rules, *((g, n, s, told(a), *more) for g, n, s, a, *more in others)]
     order = ("Losses", "Regularisers", "Against collapse", "Training", "Augmentation")
     return sorted((Entry(*entry) for entry in every), key=lambda entry: order.index(entry.group))
+
+
+def found(name: str) -> list[Entry]:
+    """The techniques that a name may mean: their own, that of their setting, or a word of their documentation."""
+    every, wanted = entries(), name.strip().lower().replace("_", "-")
+    own = [entry for entry in every if entry.name == wanted]
+    if own:
+        return own
+    part = wanted.rpartition(".")[2]
+    set_by = [entry for entry in every if part in keys(entry.setting)]
+    if set_by:
+        return set_by
+    word = re.compile(rf"(?<![\w-]){re.escape(wanted)}(?![\w-])", re.IGNORECASE)
+    return [entry for entry in every if word.search(entry.about)]
+
+
+def keys(setting: str) -> list[str]:
+    """The keys of a setting, as names of techniques are written."""
+    return setting.partition("=")[0].replace("_", "-").split(".")
+
+
+def hint(name: str) -> str:
+    """What somebody may have meant who asked for a technique of a name that there is none of."""
+    some = found(name)[:4]
+    if not some:
+        return nearest(name.lower(), [entry.name for entry in entries()])
+    return "Did you mean " + ", or ".join(f"{entry.name} (--set {shlex.quote(entry.setting)})" for entry in some) + "?"
 
 
 def markdown() -> str:
@@ -195,7 +245,8 @@ def markdown() -> str:
         if entry.group != group:
             group = entry.group
             lines += ["", f"## {group}"]
-        lines += ["", f"### {entry.name}", "", f"`{entry.setting}`", "", *paragraphs(entry.about)]
+        beside = f" with `{entry.beside}`" if entry.beside else ""
+        lines += ["", f"### {entry.name}", "", f"`{entry.setting}`{beside}", "", *paragraphs(entry.about)]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from torch import nn
 
 from equipoise import objectives
@@ -114,7 +114,15 @@ PENALTIES = {
 }
 PenaltyName = Literal["r1", "r2", "gradient-penalty", "zero-centred-gradient-penalty", "dragan"]
 
-Penalties = dict[PenaltyName, Weight]
+
+def without_absent(penalties: object) -> object:
+    """Without the penalties that are switched off by null or false."""
+    if not isinstance(penalties, Mapping):
+        return penalties
+    return {name: weight for name, weight in penalties.items() if weight is not None and weight is not False}
+
+
+Penalties = Annotated[dict[PenaltyName, Weight], BeforeValidator(without_absent)]
 """Penalties with their weights; the weight multiplies the mean squared norm (γ/2 in the papers' notation)."""
 
 # ---------------------------------------------------------------- networks

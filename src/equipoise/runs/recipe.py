@@ -8,7 +8,7 @@ import reprlib
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -168,7 +168,12 @@ def parse_setting(setting: str) -> tuple[str, Any]:
         return key.strip(), None
     try:
         return key.strip(), tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if text.strip()[:1] in ("{", "["):
+            raise RecipeError(
+                f"--set {SHORT.repr(setting)}: {error}. Expected a table or list in TOML, its strings in quotes, for "
+                "example '{start = 1e-3, end = 0, shape = \"cosine\"}'."
+            ) from error
         return key.strip(), text.strip()
 
 
@@ -197,7 +202,7 @@ def changed(part: Any, keys: list[str], value: Any, *, path: str) -> Any:
     here = f"{path}.{key}".lstrip(".")
     fields = field_names(type(part))
     if key not in fields:
-        raise RecipeError(f"{here}: unknown key. {nearest(key, fields)}")
+        raise RecipeError(f"{here}: unknown key. {meant(key, fields)}")
     current = getattr(part, key)
     if rest and field_names(type(current)):
         new = changed(current, rest, value, path=here)
@@ -276,7 +281,7 @@ def explain(error: Any, kind: Any, content: Any, path: str) -> str:
     match error["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
             valid = {name for owner in owners for name in field_names(owner)}
-            return f"{where}: unknown key. {nearest(keys[-1], valid)}"
+            return f"{where}: unknown key. {meant(keys[-1], valid)}"
         case "missing" | "missing_argument":
             return f"{where}: a value is needed, and none was given."
         case "literal_error":
@@ -286,6 +291,15 @@ def explain(error: Any, kind: Any, content: Any, path: str) -> str:
             return f"{where}.kind: {SHORT.repr(tag)} is not valid; {one_of(tag, error['ctx']['expected_tags'])}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{where}: {message}" if message.endswith(".") else f"{where}: {message}, not {passed}."
+
+
+def meant(key: str, valid: Collection[str]) -> str:
+    """What an unknown key may have meant: a technique of that name that is set elsewhere, or the nearest valid key."""
+    from equipoise.runs import catalogue  # it knows all settings, and imports them
+
+    if any(entry.name == key.replace("_", "-") for entry in catalogue.entries()):
+        return catalogue.hint(key)
+    return nearest(key, valid)
 
 
 def one_of(passed: str, expected: str) -> str:

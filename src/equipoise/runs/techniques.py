@@ -43,6 +43,13 @@ def check_share(share: Scheduled) -> Scheduled:
     return share
 
 
+def check_dose(p: Scheduled) -> Scheduled:
+    """Raise ValueError for a probability of augmentation at which it leaks into the fakes."""
+    if not all(0 <= value <= ADA_LIMIT for value in ends(p)):
+        raise ValueError(f"{p}: expected a number from 0 to {ADA_LIMIT}, above which augmentations leak into fakes.")
+    return p
+
+
 def check_some(share: Scheduled) -> Scheduled:
     """Raise ValueError for a share that leaves nothing."""
     if min(ends(check_share(share))) <= 0:
@@ -281,7 +288,7 @@ class Ada(Technique):
     target: float = Field(default=0.6, gt=0, lt=1)
     span: int = Field(default=500_000, ge=1)
     limit: float = Field(default=ADA_LIMIT, ge=0, le=ADA_LIMIT)
-    p: Annotated[Scheduled, AfterValidator(check_share)] | None = None
+    p: Annotated[Scheduled, AfterValidator(check_dose)] | None = None
     """A probability that follows this schedule in place of the critic's overfitting."""
 
     def build(self) -> AdaptiveAugment:
@@ -502,8 +509,9 @@ class Techniques(Part):
             )
         if not signed and ((self.ada and self.ada.p is None) or self.apa):
             yield (
-                "game.ada and game.apa adapt to the sign of the critic's logits, but with this loss an undecided "
-                "critic need not answer 0. Use another loss, or give a schedule by game.ada.p."
+                f"game.{'apa' if self.apa else 'ada'} adapts to the sign of the critic's logits, but with this loss an "
+                "undecided critic need not answer 0. Use another loss"
+                + ("." if self.apa else ", or give a schedule by game.ada.p.")
             )
         if self.top_k and self.feature_matching and self.feature_matching.alone:
             yield (
@@ -548,7 +556,7 @@ class Techniques(Part):
             yield (
                 f"game.separate_penalties makes a move of its own of penalties that are due every k steps, but the "
                 f"intervals are {sorted(intervals) or 'none'}: expected one interval above 1, such as "
-                "penalties.r1 = {weight = 0.8, every = 16}."
+                "game.penalties.r1 = {weight = 0.8, every = 16}."
             )
         if growing and self.critics:
             yield "game.critics makes several critics, but a progressive network grows as one. Leave one of them out."
@@ -570,7 +578,8 @@ class Techniques(Part):
         if uneven:
             yield (
                 f"game.packing = {self.packing} needs batches that are a multiple of it, but a micro-batch has "
-                f"{uneven[0]} examples. Set training.batch to a multiple of {self.packing} times accumulate."
+                f"{uneven[0]} examples. Set training.batch to a multiple of {self.packing} times accumulate"
+                + (', with shape = "step" in its schedule.' if isinstance(training.batch, Schedule) else ".")
             )
         if (minibatch != "none" or batch_norm) and sizes[0] // self.packing < 2:
             what = f"minibatch = {minibatch}" if minibatch != "none" else "critic_normalisation = batch"
