@@ -279,6 +279,15 @@ WGAN_GP = {
 ALONE = {**rates(1e-3), "game.loss": "non-saturating"}
 """The collapse-prone setting to which each technique is added alone, with a critic of a quarter of the width."""
 
+CLIPPED = {
+    **ALONE,
+    "game.loss": "wasserstein",
+    "game.clip": 0.05,
+    "game.critic_steps": 3,
+    "players.D": {"rule": "rmsprop", "learning_rate": 1e-3},
+    "players.G": {"rule": "rmsprop", "learning_rate": 1e-3},
+}
+
 EFFECTS = [
     Method("nothing", ALONE),
     *[Method(f"loss: {loss}", {**ALONE, "game.loss": loss}) for loss in LOSSES if loss != ALONE["game.loss"]],
@@ -298,17 +307,7 @@ EFFECTS = [
     Method("1-centred gradient penalty", {**ALONE, "game.penalties": {"gradient-penalty": 10.0}}),
     Method("0-centred gradient penalty", {**ALONE, "game.penalties": {"zero-centred-gradient-penalty": 1.0}}),
     Method("DRAGAN", {**ALONE, "game.penalties": {"dragan": 10.0}}),
-    Method(
-        "WGAN, clipped",
-        {
-            **ALONE,
-            "game.loss": "wasserstein",
-            "game.clip": 0.05,
-            "game.critic_steps": 3,
-            "players.D": {"rule": "rmsprop", "learning_rate": 1e-3},
-            "players.G": {"rule": "rmsprop", "learning_rate": 1e-3},
-        },
-    ),
+    Method("WGAN, clipped", CLIPPED),
     Method("spectral norm", {**ALONE, "game.network.critic_normalisation": "spectral"}),
     Method("batch norm in D", {**ALONE, **BATCH_NORM}),
     Method("orthogonality", {**ALONE, "game.orthogonality": True}),
@@ -365,6 +364,19 @@ BALANCED = {
     "game.network.initialisation": "normal",
 }
 """What keeps a small critic in the game, together with a generator that moves more slowly than it does."""
+
+COMBINATIONS = [
+    Method("WGAN, clipped + packing 2", {**CLIPPED, "game.packing": 2}),
+    Method("WGAN, clipped + minibatch deviation", {**CLIPPED, "game.network.minibatch": "deviation"}),
+    Method("WGAN, clipped + feature matching", {**CLIPPED, "game.feature_matching": True}),
+    Method("RpGAN + R1 + R2 + two time scales", {**ALONE, **BALANCED, **rates(8e-3, 4e-4)}),
+    Method("feature matching alone + packing 2", {**ALONE, "game.feature_matching.alone": True, "game.packing": 2}),
+    Method(
+        "R1 + packing 2 + 3 critic steps",
+        {**ALONE, "game.penalties": {"r1": 0.5}, "game.packing": 2, "game.critic_steps": 3},
+    ),
+]
+"""Techniques together that were good alone."""
 
 STACKED = [
     ("normal", Method("DCGAN", DCGAN, 30_000)),
@@ -485,8 +497,9 @@ def show(rows: list[dict[str, Any]]) -> Iterator[str]:
             groups[row["method"]].append(row)
         for name, group in sorted(groups.items(), key=lambda item: -mean(item[1], "modes")):
             raw = sum(row["raw"]["modes"] for row in group) / len(group)
+            each = f" ({', '.join(str(row['modes']) for row in group)})" if len(group) > 1 else ""
             yield (
-                f"| {name} | {len(group)} | {mean(group, 'modes'):.0f} | {mean(group, 'kl'):.2f} | {raw:.0f} | "
+                f"| {name} | {len(group)} | {mean(group, 'modes'):.0f}{each} | {mean(group, 'kl'):.2f} | {raw:.0f} | "
                 f"{mean(group, 'steps'):.0f} | {group[0]['ending']} |"
             )
 
@@ -521,7 +534,7 @@ def main() -> None:
         "ring": [("normal", method) for method in RING],
         "grid": [("normal", method) for method in GRID],
         "stacked-mnist": STACKED,
-        "effects": [("quarter", method) for method in EFFECTS],
+        "effects": [("quarter", method) for method in (*EFFECTS, *COMBINATIONS)],
     }[options.what]
     table = "effects" if options.what == "effects" else "coverage"
     seeds = options.seeds[:1] if options.what == "effects" and not options.methods else options.seeds
