@@ -1,21 +1,15 @@
 """The report of a run: one HTML page that needs nothing else, made from the files in the run's folder."""
 
 import base64
-import io
 import json
-import math
 import shlex
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, DiskError
@@ -23,25 +17,22 @@ from equipoise.doctor import words as doctor_words
 from equipoise.doctor.autopilot import told
 from equipoise.doctor.diagnosis import diagnosed
 from equipoise.runs import journal
+from equipoise.runs.charts import Chart, Line, array, chart, class_chart, curve, number
+from equipoise.runs.pages import rendered
 from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, read_label
 from equipoise.runs.recipe import dotted
-from equipoise.version import __version__
 
 _PICTURE_BYTES = 1_000_000  # of all pictures together, so that the page stays below 2 MB
 _MAX_TIMELINE = 6
-_MAX_POINTS = 300  # per curve
 _MAX_EVENTS = 100
 
 
 def write_report(folder: Path | str) -> Path:
     """Write `report.html` into a run's folder, finished or not, and return its path. What is missing is left out."""
     run = _load(Path(folder))
-    template = resources.files("equipoise.runs").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(template).render(
+    page = rendered(
+        "report.html.jinja",
         title=run.folder.name,
-        version=__version__,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=_status(run),
         tiles=_tiles(run),
         pictures=_pictures(run),
@@ -61,7 +52,7 @@ def write_report(folder: Path | str) -> Path:
     )
     path = run.folder / "report.html"
     with disk_errors("writing the report", run.folder, num_bytes=len(page)):
-        replace_file(path, page.encode("utf-8", "replace"))
+        replace_file(path, page)
     return path
 
 
@@ -151,20 +142,20 @@ def _tiles(run: _Run) -> list[tuple[str, str, str]]:
     tiles = []
     if run.signals:
         last = run.signals[-1]
-        tiles.append(("Steps", _number(last.get("step")), ""))
+        tiles.append(("Steps", number(last.get("step")), ""))
         if last.get("examples") is not None:
-            tiles.append(("Real examples seen", _number(last["examples"]), ""))
+            tiles.append(("Real examples seen", number(last["examples"]), ""))
         if last.get("seconds") is not None:
             tiles.append(("Time", _duration(last["seconds"]), ""))
         speeds = [line["images_per_second"] for line in run.signals if line.get("images_per_second") is not None]
         if speeds:
-            tiles.append(("Speed", f"{_number(float(np.median(speeds)))}", "images per second (median)"))
+            tiles.append(("Speed", f"{number(float(np.median(speeds)))}", "images per second (median)"))
     for features, evaluations in _by_features(run).items():
         values, floor = evaluations[-1].get("values") or {}, evaluations[-1].get("floor") or {}
         name = next((name for name in ("fid", "kid", *values) if values.get(name) is not None), None)
         if name:
-            beside = f"real against real {_number(floor[name])}; " if floor.get(name) is not None else ""
-            tiles.append((_MEASURES.get(name, (name, ""))[0], _number(values[name]), f"{beside}in {features}"))
+            beside = f"real against real {number(floor[name])}; " if floor.get(name) is not None else ""
+            tiles.append((_MEASURES.get(name, (name, ""))[0], number(values[name]), f"{beside}in {features}"))
     return tiles
 
 
@@ -196,21 +187,21 @@ def _measurements(run: _Run) -> list[dict[str, Any]]:
                     "better": better,
                     "now": _with_spread(values, name),
                     "floor": _with_spread(floor, name) if floor.get(name) is not None else "",
-                    "best": _number(best[0]) if best else "",
-                    "best_step": _number(best[1]) if best else "",
+                    "best": number(best[0]) if best else "",
+                    "best_step": number(best[1]) if best else "",
                 }
             )
         shares = {str(name): share or 0.0 for name, share in (last.get("class_shares") or {}).items()}
         spaces.append(
             {
                 "features": features,
-                "step": _number(last.get("step")),
-                "num_fake": _number(last.get("num_fake")),
-                "num_real": _number(last.get("num_real")),
+                "step": number(last.get("step")),
+                "num_fake": number(last.get("num_fake")),
+                "num_real": number(last.get("num_real")),
                 "rows": rows,
                 "agreement": f"{100 * last['agreement']:.1f} %" if last.get("agreement") is not None else "",
                 "curves": _metric_curves(evaluations),
-                "classes": _class_chart(shares) if shares else None,
+                "classes": class_chart(shares) if shares else None,
             }
         )
     return spaces
@@ -223,7 +214,7 @@ def _measures(values: dict[str, Any]) -> list[str]:
 
 def _with_spread(values: dict[str, Any], name: str) -> str:
     spread = values.get(f"{name}_std")
-    return _number(values[name]) + (f" ± {spread:.1g}" if isinstance(spread, float) else "")
+    return number(values[name]) + (f" ± {spread:.1g}" if isinstance(spread, float) else "")
 
 
 def _events(run: _Run) -> list[dict[str, str]]:
@@ -232,7 +223,7 @@ def _events(run: _Run) -> list[dict[str, str]]:
     events = [event for event in run.events if event.get("kind") != "saved" or event is saves[-1]]
     return [
         {
-            "step": _number(event.get("step")),
+            "step": number(event.get("step")),
             "time": str(event.get("time", "")).replace("T", " ")[:19],
             "kind": str(event.get("kind", "")).replace("_", " "),
             "tone": _EVENT_TONES.get(str(event.get("kind")), "calm"),
@@ -284,14 +275,6 @@ def _by_features(run: _Run) -> dict[str, list[dict[str, Any]]]:
     return spaces
 
 
-def _number(value: Any) -> str:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return "–"
-    if isinstance(value, int) or abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
-
-
 def _duration(seconds: float) -> str:
     hours, minutes, seconds = int(seconds) // 3600, int(seconds) // 60 % 60, int(seconds) % 60
     if hours:
@@ -313,8 +296,8 @@ def _pictures(run: _Run) -> dict[str, Any]:
     shown_film = has_film and film.stat().st_size <= room
     room -= film.stat().st_size if shown_film else 0
     chosen: list[Path] = []
-    for number in range(min(_MAX_TIMELINE, len(earlier)), 0, -1):
-        chosen = [earlier[round(index)] for index in np.linspace(0, len(earlier) - 1, number)]
+    for num in range(min(_MAX_TIMELINE, len(earlier)), 0, -1):
+        chosen = [earlier[round(index)] for index in np.linspace(0, len(earlier) - 1, num)]
         if sum(path.stat().st_size for path in chosen) <= room:
             break
         chosen = []
@@ -343,25 +326,6 @@ def _picture(path: Path) -> dict[str, str]:
 # Curves
 
 
-@dataclass
-class _Line:
-    label: str
-    steps: np.ndarray
-    values: np.ndarray
-    colour: int
-    spread: np.ndarray | None = None
-    dashed: bool = False
-
-
-@dataclass
-class _Chart:
-    title: str
-    caption: str
-    legend: list[tuple[str, str]]
-    """(label, style): in HTML rather than in the drawing, so that it wraps."""
-    svg: Markup
-
-
 _TONES = {"note": "calm", "warning": "warn", "critical": "bad"}
 
 
@@ -382,9 +346,9 @@ def _findings(run: _Run) -> list[dict[str, Any]]:
             "explanation": finding.explanation,
             "evidence": [(item.signal, doctor_words.number(item.value), item.healthy) for item in finding.evidence],
             "charts": [
-                _chart(name, "", [_curve(name, curve)], marks=[finding.since])
-                for name, curve in finding.curves.items()
-                if len(curve) > 1
+                chart(name, "", [curve(name, points)], marks=[finding.since])
+                for name, points in finding.curves.items()
+                if len(points) > 1
             ],
             "remedies": [
                 (
@@ -397,11 +361,6 @@ def _findings(run: _Run) -> list[dict[str, Any]]:
         }
         for finding in diagnosed(run.signals).findings(settings)
     ]
-
-
-def _curve(name: str, points: Sequence[tuple[int, float]]) -> "_Line":
-    steps, values = np.array(points, dtype=float).T
-    return _Line(name, steps, values, 0)
 
 
 _MARKED = ("bad_step", "rollback", "fallback", "intervention")
@@ -438,17 +397,17 @@ _PROBED = (
 )
 
 
-def _curves(run: _Run) -> list[_Chart]:
+def _curves(run: _Run) -> list[Chart]:
     if not run.signals:
         return []
     steps = np.array([float(line.get("step") or 0) for line in run.signals])
     names = list(dict.fromkeys(name for line in run.signals for name in line.get("signals") or {}))
     marks = [float(e.get("step") or 0) for e in run.events if e.get("kind") in _MARKED]
 
-    def line(name: str, label: str, colour: int, *, spread: bool = False) -> _Line:
+    def line(name: str, label: str, colour: int, *, spread: bool = False) -> Line:
         moments = [(entry.get("signals") or {}).get(name) or {} for entry in run.signals]
-        spreads = _array([moment.get("std") for moment in moments]) if spread else None
-        return _Line(label, steps, _array([moment.get("mean") for moment in moments]), colour, spreads)
+        spreads = array([moment.get("std") for moment in moments]) if spread else None
+        return Line(label, steps, array([moment.get("mean") for moment in moments]), colour, spreads)
 
     charts = []
     moving = ("loss", "gradient", "update", "learning_rate", "share")
@@ -458,7 +417,7 @@ def _curves(run: _Run) -> list[_Chart]:
         if terms:
             lines = [line(name, name.split("/")[-1], index) for index, name in enumerate(terms)]
             caption = "Raw values of the loss terms, before their weights."
-            charts.append(_chart(f"Loss of {player}", caption, lines, marks=marks))
+            charts.append(chart(f"Loss of {player}", caption, lines, marks=marks))
     words = {"watch/real": "real", "watch/fake": "made", "probe/logits/held_out": "held-out real"}
     watched = [name for name in words if name in names]
     if watched:
@@ -467,11 +426,11 @@ def _curves(run: _Run) -> list[_Chart]:
             "The critic's logits, mean and standard deviation; higher means “real”. Bands that overlap: the game is "
             "open. Bands far apart: the critic has won, and the generator learns little."
         )
-        charts.append(_chart("Critic's logits", caption, lines, marks=marks, zero=True))
+        charts.append(chart("Critic's logits", caption, lines, marks=marks, zero=True))
     if "watch/accuracy" in names:
         watched.append("watch/accuracy")
         caption = "How often the critic scores a real picture above a made one. 0.5 is guessing; at 1 it has won."
-        charts.append(_chart("Critic's accuracy", caption, [line("watch/accuracy", "accuracy", 0)], marks=marks))
+        charts.append(chart("Critic's accuracy", caption, [line("watch/accuracy", "accuracy", 0)], marks=marks))
     captions = {
         "gradient": ("Gradient norms", "The length of each player's gradient, before any clipping."),
         "update": ("Update sizes", "How far a player moves per update, relative to the size of its weights."),
@@ -484,11 +443,11 @@ def _curves(run: _Run) -> list[_Chart]:
             if name.startswith(f"{kind}/")
         ]
         if lines and (kind != "learning_rate" or any(np.nanstd(entry.values) > 0 for entry in lines)):
-            charts.append(_chart(title, caption, lines, marks=marks, exact=kind == "learning_rate"))
+            charts.append(chart(title, caption, lines, marks=marks, exact=kind == "learning_rate"))
     for title, caption, probes in _PROBED:
         lines = [line(f"probe/{n}", label, i) for i, (n, label) in enumerate(probes.items()) if f"probe/{n}" in names]
         if lines:
-            charts.append(_chart(title, caption, lines, marks=marks))
+            charts.append(chart(title, caption, lines, marks=marks))
     drawn = ("loss", "probe", *captions)
     kinds = [kind for kind in dict.fromkeys(name.split("/")[0] for name in names) if kind not in drawn]
     for kind in kinds:
@@ -496,18 +455,18 @@ def _curves(run: _Run) -> list[_Chart]:
         for start in range(0, len(others), 6):
             lines = [line(name, name.split("/", 1)[-1], i) for i, name in enumerate(others[start : start + 6])]
             title = _OTHERS[kind] if kind in _OTHERS else kind.replace("_", " ").capitalize()
-            charts.append(_chart(title, "", lines, marks=marks))
-    speeds = _array([entry.get("images_per_second") for entry in run.signals])
+            charts.append(chart(title, "", lines, marks=marks))
+    speeds = array([entry.get("images_per_second") for entry in run.signals])
     if np.isfinite(speeds).any():
-        speed = _Line("speed", steps, speeds, 0)
-        charts.append(_chart("Speed", "Real images per second.", [speed], marks=marks, from_zero=True))
+        speed = Line("speed", steps, speeds, 0)
+        charts.append(chart("Speed", "Real images per second.", [speed], marks=marks, from_zero=True))
     return charts
 
 
-def _metric_curves(evaluations: list[dict[str, Any]]) -> list[_Chart]:
+def _metric_curves(evaluations: list[dict[str, Any]]) -> list[Chart]:
     if len(evaluations) < 2:
         return []
-    steps = _array([evaluation.get("step") for evaluation in evaluations])
+    steps = array([evaluation.get("step") for evaluation in evaluations])
     values = [evaluation.get("values") or {} for evaluation in evaluations]
     names = list(dict.fromkeys(name for entry in values for name in _measures(entry)))
     shares = [name for name in names if name in ("precision", "recall", "density", "coverage")]
@@ -516,186 +475,10 @@ def _metric_curves(evaluations: list[dict[str, Any]]) -> list[_Chart]:
         lines = []
         for index, name in enumerate(group):
             label = _MEASURES.get(name, (name, ""))[0]
-            lines.append(_Line(label, steps, _array([entry.get(name) for entry in values]), index))
+            lines.append(Line(label, steps, array([entry.get(name) for entry in values]), index))
             if len(group) == 1:
-                floor = _array([(evaluation.get("floor") or {}).get(name) for evaluation in evaluations])
-                lines.append(_Line("real against real", steps, floor, 1, dashed=True))
+                floor = array([(evaluation.get("floor") or {}).get(name) for evaluation in evaluations])
+                lines.append(Line("real against real", steps, floor, 1, dashed=True))
         title = _MEASURES.get(group[0], (group[0], ""))[0] if len(group) == 1 else "Quality and variety"
-        charts.append(_chart(title, "", lines, exact=True))
+        charts.append(chart(title, "", lines, exact=True))
     return charts
-
-
-# Colours are placeholders that become variables of the style sheet, so that the curves follow light and dark.
-_SERIES = [f"#0000f{number}" for number in range(1, 7)]
-_LETTERS = 9.5
-_INK, _RULE, _ALARM = "#0000e1", "#0000e2", "#0000e3"
-_VARIABLES = {
-    **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, 1)},
-    _INK: "var(--soft)",
-    _RULE: "var(--rule)",
-    _ALARM: "var(--bad)",
-}
-
-
-def _chart(
-    title: str,
-    caption: str,
-    lines: Sequence[_Line],
-    *,
-    marks: Sequence[float] = (),
-    zero: bool = False,
-    from_zero: bool = False,
-    exact: bool = False,
-) -> _Chart:
-    """Raw values faint, their running mean on top; a logarithmic axis where values span more than it can show."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    figure, axes = _axes()
-    everything = np.concatenate([line.values for line in lines])
-    everything = everything[np.isfinite(everything)]
-    signed = zero or from_zero or not everything.size or everything.min() <= 0
-    for line in lines:
-        steps, values, spread = _thinned(line)
-        colour = _SERIES[line.colour % len(_SERIES)]
-        if exact or len(values) < 8:
-            axes.plot(steps, values, color=colour, ls="--" if line.dashed else "-")
-            if len(values) < 8 and not line.dashed:
-                axes.plot(steps, values, "o", color=colour, ms=3)
-            continue
-        smooth = _smooth(values)
-        if spread is not None:
-            axes.fill_between(steps, smooth - _smooth(spread), smooth + _smooth(spread), color=colour, alpha=0.16, lw=0)
-        axes.plot(steps, values, color=colour, alpha=0.3, lw=0.7)
-        axes.plot(steps, smooth, color=colour)
-    for mark in list(dict.fromkeys(marks))[:50]:
-        axes.axvline(mark, color=_ALARM, lw=0.7, alpha=0.7)
-    if zero:
-        axes.axhline(0, color=_INK, lw=0.7, ls=":")
-    if from_zero:
-        axes.set_ylim(bottom=0)
-    first, last = (min(line.steps[0] for line in lines), max(line.steps[-1] for line in lines))
-    if first > 0 and last / first > 500:
-        axes.set_xscale("log")
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    low, high = np.quantile(everything, (0.02, 0.98)) if everything.size else (0.0, 0.0)
-    if not signed and high / low > 30:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 1000 else (1, 3)))
-    else:
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel("step")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.02)
-    legend = [(line.label, _key(line.colour, dashed=line.dashed)) for line in lines]
-    if len(lines) == 1 and lines[0].label.lower() in title.lower():
-        legend = []
-    summary = "; ".join(f"{line.label} ends at {_number(_last(line.values))}" for line in lines)
-    return _Chart(title, caption, legend, _svg(figure, f"{title} over steps: {summary}."))
-
-
-def _class_chart(shares: dict[str, float]) -> _Chart:
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    figure, axes = _axes()
-    names = list(shares)
-    axes.bar(range(len(names)), [100 * shares[name] for name in names], color=_SERIES[0], width=0.7)
-    axes.axhline(100 / len(names), color=_SERIES[1], lw=1.2, ls="--")
-    axes.set_xticks(range(len(names)), names if len(names) <= 20 else ["" for _ in names])
-    axes.set_ylabel("%")
-    axes.set_xlabel("class")
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    low, high = min(names, key=shares.__getitem__), max(names, key=shares.__getitem__)
-    summary = f"Between {100 * shares[low]:.1f} % (class {low}) and {100 * shares[high]:.1f} % (class {high})."
-    caption = f"{summary} A class near 0 % was forgotten: mode collapse."
-    legend = [("even share", _key(1, dashed=True))]
-    drawing = _svg(figure, f"Shares of {len(names)} classes. {summary}")
-    return _Chart("Classes of the made pictures", caption, legend, drawing)
-
-
-def _key(colour: int, *, dashed: bool) -> str:
-    return f"border-top: 2px {'dashed' if dashed else 'solid'} var(--series-{colour % len(_SERIES) + 1})"
-
-
-def _axes() -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.9, 2.45), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_RULE)
-    axes.tick_params(colors=_INK, length=0, which="both")
-    axes.grid(axis="y", color=_RULE, lw=0.6)
-    axes.set_axisbelow(True)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
-    return figure, axes
-
-
-def _svg(figure: Any, description: str) -> Markup:
-    """The figure as an <svg> element that stands in a page: no header, no identity of its own, colours as variables."""
-    import matplotlib
-    from matplotlib.text import Text
-
-    style: dict[Any, Any] = {
-        "svg.fonttype": "none",  # letters stay letters: smaller, selectable, in the font of the page
-        "svg.hashsalt": description,
-        "text.parse_math": False,
-        "font.size": _LETTERS,
-        "lines.linewidth": 1.5,
-        "path.simplify_threshold": 0.3,
-    }
-    stream = io.StringIO()
-    with matplotlib.rc_context(style):
-        for text in figure.findobj(Text):
-            text.set_parse_math(False)
-            text.set_fontsize(_LETTERS)
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    drawing = stream.getvalue()
-    drawing = drawing[drawing.index("<svg") :]
-    start, end = drawing.find("<metadata>"), drawing.find("</metadata>")
-    drawing = drawing[:start] + drawing[end + len("</metadata>") :] if 0 <= start < end else drawing
-    for colour, variable in _VARIABLES.items():
-        drawing = drawing.replace(colour, variable)
-    head, body = drawing.split(">", 1)
-    return Markup(head) + Markup(' role="img" aria-label="{}">').format(description) + Markup(body)
-
-
-def _thinned(line: _Line) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """At most so many points: the means of stretches. Windows in which nothing was measured are no points."""
-    measured = np.isfinite(line.values)
-    number = max(min(_MAX_POINTS, int(measured.sum())), 1)
-
-    def means(values: np.ndarray) -> np.ndarray:
-        return np.array([part.mean() for part in np.array_split(values[measured], number) if part.size])
-
-    return means(line.steps), means(line.values), None if line.spread is None else means(np.nan_to_num(line.spread))
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """A running mean that reaches back over about a thirtieth of the curve."""
-    keep = math.exp(-30 / max(len(values), 1))
-    smooth, total, weight = np.empty(len(values)), 0.0, 0.0
-    for index, value in enumerate(values):
-        total, weight = keep * total + value, keep * weight + 1
-        smooth[index] = total / weight
-    return smooth
-
-
-def _array(values: Sequence[float | None]) -> np.ndarray:
-    return np.array([math.nan if value is None else float(value) for value in values])
-
-
-def _last(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if finite.size else math.nan
-
-
-def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
