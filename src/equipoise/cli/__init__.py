@@ -1,11 +1,12 @@
-"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `doctor`, `runs`, `recipes`, `techniques`,
-`faults`, `report`."""
+"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `compare`, `doctor`, `runs`, `recipes`,
+`techniques`, `faults`, `report`."""
 
 import os
 import sys
 
 from cyclopts import App
 
+from equipoise.cli.compare import compare
 from equipoise.cli.doctor import doctor
 from equipoise.cli.evaluate import evaluate
 from equipoise.cli.faults import faults
@@ -23,7 +24,7 @@ app = App(
     version=__version__,
     help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in two minutes.",
 )
-for command in (train, resume, sample, evaluate, doctor, runs, recipes, techniques, faults, report):
+for command in (train, resume, sample, evaluate, compare, doctor, runs, recipes, techniques, faults, report):
     app.command(command)
 
 

@@ -119,10 +119,7 @@ def fit_feature_net(
 def save(extractor: FeatureExtractor, folder: Path | str) -> None:
     """Write the extractor into the folder as extractor.json and, where there is a network, extractor.safetensors."""
     folder = Path(folder)
-    weights = None
-    if extractor.net is not None:
-        state = {name: tensor.cpu().contiguous() for name, tensor in extractor.net.state_dict().items()}
-        weights = safetensors.torch.save(state)
+    weights = stored_weights(extractor)
     card = {
         "format": FORMAT,
         "kind": extractor.kind,
@@ -137,6 +134,20 @@ def save(extractor: FeatureExtractor, folder: Path | str) -> None:
         if weights is not None:
             replace_file(folder / "extractor.safetensors", weights)
         replace_file(folder / "extractor.json", json.dumps(card, indent=2, ensure_ascii=False).encode())
+
+
+def fingerprint(extractor: FeatureExtractor) -> str | None:
+    """The SHA-256 of its weights; None of one that has none."""
+    weights = stored_weights(extractor)
+    return None if weights is None else hashlib.sha256(weights).hexdigest()
+
+
+def stored_weights(extractor: FeatureExtractor) -> bytes | None:
+    """The weights as they are written; None where there is no network."""
+    if extractor.net is None:
+        return None
+    state = {name: tensor.cpu().contiguous() for name, tensor in extractor.net.state_dict().items()}
+    return safetensors.torch.save(state)
 
 
 def load(folder: Path | str, *, device: torch.device | str = "cpu") -> FeatureExtractor:

@@ -137,6 +137,14 @@ class Judge:
 
 def judged(run: "Run", game: LatentGame, parts: Split, *, num: int | None = None, seed: int = 0) -> Evaluation:
     """Measure a game as it is against held-out reals, with training examples as the floor. Raises `DataError`."""
+    held_out, train, fake, labels = drawn(run, game, parts, num=num, seed=seed)
+    return evaluate(run.extractor(parts.train, parts.held_out), held_out, fake=fake, real_train=train, requested=labels)
+
+
+def drawn(
+    run: "Run", game: LatentGame, parts: Split, *, num: int | None, seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """What is compared: held-out and training examples of a run, fakes of a game, and the classes asked for."""
     count = min(num or run.recipe.judging.num_samples, len(parts.held_out), len(parts.train))
     if count < FEWEST:
         raise DataError(
@@ -144,10 +152,9 @@ def judged(run: "Run", game: LatentGame, parts: Split, *, num: int | None = None
             f"raise data.held_out = {run.recipe.data.held_out}; at most three tenths of the data are held out."
         )
     held_out, train = some(parts.held_out, count, seed), some(parts.train, count, seed)
-    labels = held_out[1] if run.recipe.game.needs_labels else None
+    labels = held_out[1] if game.num_classes else None
     fake = samples(game, count, seed=stable_seed(seed, "evaluation"), labels=labels, place=run.place)
-    extractor = run.extractor(parts.train, parts.held_out)
-    return evaluate(extractor, held_out[0].cpu(), fake=fake, real_train=train[0].cpu(), requested=labels)
+    return held_out[0].cpu(), train[0].cpu(), fake, labels
 
 
 def best_checkpoints(folder: Path, *, identity: Mapping[str, Any] | None = None) -> Checkpoints:
