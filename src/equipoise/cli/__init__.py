@@ -1,4 +1,4 @@
-"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `compare`, `doctor`, `runs`, `recipes`,
+"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `doctor`, `runs`, `recipes`,
 `techniques`, `faults`, `report`."""
 
 import os
@@ -17,6 +17,7 @@ from equipoise.cli.runs import runs
 from equipoise.cli.sample import sample
 from equipoise.cli.techniques import techniques
 from equipoise.cli.train import train
+from equipoise.cli.tune import tune
 from equipoise.version import __version__
 
 app = App(
@@ -24,7 +25,7 @@ app = App(
     version=__version__,
     help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in two minutes.",
 )
-for command in (train, resume, sample, evaluate, compare, doctor, runs, recipes, techniques, faults, report):
+for command in (train, resume, sample, evaluate, compare, tune, doctor, runs, recipes, techniques, faults, report):
     app.command(command)
 
 

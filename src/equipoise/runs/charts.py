@@ -108,6 +108,21 @@ def chart(
     return Chart(title, caption, legend, _svg(figure, f"{title} over steps: {summary}."))
 
 
+def points_chart(title: str, caption: str, x: np.ndarray, y: np.ndarray) -> Chart:
+    """Points without an order, on a logarithmic axis where they span more than it can show."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    figure, axes = _axes()
+    axes.plot(x, y, "o", color=_SERIES[0], ms=4)
+    for values, scale in ((x, axes.set_xscale), (y, axes.set_yscale)):
+        if values.min() > 0 and values.max() / values.min() > 30:
+            scale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+        axis.set_minor_formatter(NullFormatter())
+    return Chart(title, caption, [], _svg(figure, f"{title}: {len(x)} points."))
+
+
 def class_chart(shares: dict[str, float]) -> Chart:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
