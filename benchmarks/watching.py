@@ -21,7 +21,6 @@ import torch
 from benchmarks.speed import commit
 from equipoise.data.source import Source, tensor_source
 from equipoise.engine.trainer import Trainer
-from equipoise.monitor.spaces import pixels
 from equipoise.runs.environment import processor_name
 from equipoise.runs.parts import Examples
 from equipoise.runs.recipe import Recipe, with_settings
@@ -73,17 +72,7 @@ def turns(name: str, folder: Path, source: Source) -> Turns:
     if name == "nothing":
         return Turns(run.trainer(parts.train), None)
     view = View(name, recipe.training.steps, console=silent_console())
-    watcher = Watcher(
-        run.folder,
-        recipe.watching,
-        run_id=name,
-        seed=0,
-        train=parts.train,
-        held_out=parts.held_out,
-        labelled=False,
-        view=view,
-        trained=lambda: pixels,
-    )
+    watcher = Watcher(run, parts, view)
     made = run.trainer(parts.train, watcher=watcher, source=source)
     made.checkpoints = None  # saving is not watching
     watcher.begin(made)

@@ -1,5 +1,7 @@
 """What a run looks at: games of every kind, in every space, without disturbing them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from equipoise.monitor.spaces import pixels
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.objectives import non_saturating
 from equipoise.runs.lookout import Lookout
-from equipoise.runs.recipe import Watching
+from equipoise.runs.recipe import Recipe, Watching
 
 PARTS = split(
     tensor_source("squares", torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(0))), 40, seed=0
@@ -53,11 +55,10 @@ def gan() -> GAN:
 def looking(game: Game, **settings) -> tuple[Lookout, Trainer]:
     players = {"D": Optimizer(), "G": Optimizer()}
     trainer = Trainer(game, Loader(PARTS.train, labels=False, seed=0), players=players, plan=Plan(steps=10, batch=8))
-    watching = Watching(probes_every=5, **settings)
-    lookout = Lookout(
-        watching, trainer, train=PARTS.train, held_out=PARTS.held_out, labelled=False, seed=0, trained=lambda: pixels
-    )
-    return lookout, trainer
+    recipe = Recipe(watching=Watching(probes_every=5, **settings))
+    judge = SimpleNamespace(features=pixels)
+    run = SimpleNamespace(recipe=recipe, extractor=lambda train, held_out: judge)
+    return Lookout(run, trainer, PARTS), trainer  # type: ignore[arg-type]
 
 
 def seen(game: Game, **settings) -> dict[str, float]:

@@ -109,7 +109,7 @@ def test_a_killed_trial_is_taken_up_where_its_run_stands(tmp_path, monkeypatch):
 
 def test_a_trial_that_diverges_is_pruned_with_the_reason(tmp_path):
     made = search(tmp_path / "study", over=(Choice("players.D.learning_rate", (1e30, 1e25)), OVER[1]))
-    with pytest.raises(equipoise.EquipoiseError, match="None of 1 trials finished: Values that are not finite at step 1"):
+    with pytest.raises(equipoise.EquipoiseError, match="None of 1 trials finished: Values that are not finite"):
         tune(made, trials=1, repeats=0, quiet=True)
     assert states(made) == [(0, "PRUNED")]
 

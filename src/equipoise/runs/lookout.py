@@ -1,9 +1,8 @@
 """The lookout of a run: what its probes look at, and when."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,11 +10,13 @@ from torch import Tensor
 from equipoise.core.errors import RecipeError
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import generator, seed_torch, stable_seed
-from equipoise.data.source import Source
+from equipoise.data.source import Source, Split
 from equipoise.engine import trainer as engine
 from equipoise.monitor.probes import NUM, Cadence, Scene, looked_at, remembered, watching_units
-from equipoise.monitor.spaces import Space, SpaceName, space_of
-from equipoise.runs.recipe import Watching
+from equipoise.monitor.spaces import Space, space_of
+
+if TYPE_CHECKING:
+    from equipoise.runs.run import Run
 
 FEWEST = 16
 """Examples below which nothing can be said."""
@@ -27,31 +28,23 @@ class Lookout:
     A look changes nothing: no weight, no buffer, no randomness of training.
     """
 
-    def __init__(
-        self,
-        settings: Watching,
-        trainer: engine.Trainer,
-        *,
-        train: Source,
-        held_out: Source,
-        labelled: bool,
-        seed: int,
-        trained: Callable[[], Space],
-    ):
-        self.trainer, self.labelled = trainer, labelled
-        self.seed = seed
+    def __init__(self, run: "Run", trainer: engine.Trainer, parts: Split):
+        self.trainer, self.labelled = trainer, run.recipe.game.needs_labels
+        self.seed = run.recipe.training.seed
         self.cadence = Cadence()
+        settings = run.recipe.watching
         self.every = None if settings.probes_every == "off" else settings.probes_every
-        self.train, self.held_out = self.some(train), self.some(held_out)
-        self.scene = Scene(space=self.space(settings.space, trained))
+        self.train, self.held_out = self.some(parts.train), self.some(parts.held_out)
+        self.scene = Scene(space=self.space(run, parts))
         self.mark = (time.monotonic(), trainer.clock.step)
         self.looked_at = -1
         """The step of the last look."""
 
-    def space(self, name: SpaceName, trained: Callable[[], Space]) -> Space:
+    def space(self, run: "Run", parts: Split) -> Space:
         """Where examples are compared. Raises `RecipeError` for the features of a critic that has none."""
+        name = run.recipe.watching.space
         if name == "trained":
-            return trained()
+            return run.extractor(parts.train, parts.held_out).features
         if name == "critic":
             self.critic_features(self.train[0][:1])  # is there such a thing?
             return self.critic_features

@@ -31,6 +31,10 @@ class Watching(Part):
     num_samples: int = Field(default=64, ge=4, le=1024)
     """Examples in a sample grid."""
     tensorboard: bool = True
+    wandb: bool = False
+    """Also to Weights & Biases, offline unless WANDB_MODE says otherwise."""
+    mlflow: bool = False
+    """Also to MLflow, where MLFLOW_TRACKING_URI says."""
     probes_every: int | Literal["auto", "off"] = "auto"
     """How often the game is probed for the doctor, in steps; "auto" spends 1.5 % of the time on it."""
     autopilot: bool = False

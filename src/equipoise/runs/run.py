@@ -165,18 +165,7 @@ class Run:
         view = View(self.id, self.recipe.training.steps, console=silent_console() if quiet else None)
         with view:
             pilot = self.pilot()
-            watcher = Watcher(
-                self.folder,
-                self.recipe.watching,
-                run_id=self.id,
-                seed=self.recipe.training.seed,
-                train=parts.train,
-                held_out=parts.held_out,
-                labelled=self.recipe.game.needs_labels,
-                view=view,
-                trained=lambda: self.extractor(parts.train, parts.held_out).features,
-                pilot=pilot,
-            )
+            watcher = Watcher(self, parts, view, pilot=pilot)
             judge = Judge(self, parts, watcher, referee)
             try:
                 trainer = self.trainer(parts.train, watcher=watcher, judge=judge, source=source)

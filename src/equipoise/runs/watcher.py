@@ -1,10 +1,9 @@
 """Watching a run: signals to the journal, the terminal and TensorBoard; sample grids as they form."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,49 +11,35 @@ from torch import Tensor, nn
 from equipoise.core.disk import disk_errors
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import stable_seed
-from equipoise.data.source import Source
+from equipoise.data.source import Source, Split
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
 from equipoise.doctor.words import number
 from equipoise.engine import trainer as engine
 from equipoise.monitor.grids import grid, scatter
 from equipoise.monitor.record import Record
-from equipoise.monitor.spaces import Space
-from equipoise.runs.board import Board
 from equipoise.runs.journal import Journal, read, without_undone
 from equipoise.runs.lookout import Lookout
 from equipoise.runs.piloting import Pilot
 from equipoise.runs.provenance import Label, write_png
-from equipoise.runs.recipe import Watching
 from equipoise.runs.sampling import samples, settled
+from equipoise.runs.tracking import Tracker, tracking
 from equipoise.runs.view import View
+
+if TYPE_CHECKING:
+    from equipoise.runs.run import Run
 
 
 class Watcher:
     """The observer of one run. It reads and writes; it never changes the game."""
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: Watching,
-        *,
-        run_id: str,
-        seed: int,
-        train: Source,
-        held_out: Source,
-        labelled: bool,
-        view: View,
-        trained: Callable[[], Space],
-        pilot: Pilot | None = None,
-    ):
-        self.trained, self.pilot = trained, pilot
-        self.labelled = labelled
-        self.folder, self.settings, self.run_id, self.seed, self.view = folder, settings, run_id, seed, view
-        self.train, self.held_out = train, held_out
-        self.signals, self.events = Journal(folder / "signals.jsonl"), Journal(folder / "events.jsonl")
+    def __init__(self, run: "Run", parts: Split, view: View, *, pilot: Pilot | None = None):
+        self.run, self.parts, self.view, self.pilot = run, parts, view, pilot
+        self.settings = run.recipe.watching
+        self.signals, self.events = Journal(run.folder / "signals.jsonl"), Journal(run.folder / "events.jsonl")
         self.record = Record()
         self.diagnosis = Diagnosis()
         self.known: set[str] = set()
-        self.board: Board | None = None
+        self.board: Tracker | None = None
         self.started = time.monotonic()
         self.mark = (self.started, 0)
         self.written = -1
@@ -67,20 +52,15 @@ class Watcher:
         self.signals.truncate_after(step)
         self.diagnosis = diagnosed(without_undone(read(self.signals.path)))
         self.known = {finding.fault for finding in self.diagnosis.findings()}
-        if self.settings.tensorboard:
-            self.board = Board(self.folder / "tensorboard", purge_step=step + 1 if step else None)
+        self.board = tracking(self.run, step=step, notice=lambda words: self.on_event(trainer.clock, "warning", words))
         self.mark = (time.monotonic(), trainer.clock.examples)
-        self.lookout = Lookout(
-            self.settings,
-            trainer,
-            train=self.train,
-            held_out=self.held_out,
-            labelled=self.labelled,
-            seed=self.seed,
-            trained=self.trained,
-        )
+        self.lookout = Lookout(self.run, trainer, self.parts)
         if step == 0:
             self.picture(0)
+
+    @property
+    def seed(self) -> int:
+        return self.run.recipe.training.seed
 
     def close(self) -> None:
         if self.board:
@@ -151,14 +131,15 @@ class Watcher:
             if finding.fault not in self.known:
                 self.known.add(finding.fault)
                 what = ", ".join(f"{item.signal} {number(item.value)} ({item.healthy})" for item in finding.evidence)
-                message = f"{finding.title} since step {finding.since}: {what}. See: equipoise doctor {self.run_id}"
+                message = f"{finding.title} since step {finding.since}: {what}. See: equipoise doctor {self.run.id}"
                 self.on_event(self.trainer.clock, "finding", message)
 
     def some_held_out(self, num: int) -> Tensor | tuple[Tensor, Tensor]:
         """The first held-out examples, as the game's data is: with or without labels."""
-        indices = torch.arange(min(num, len(self.held_out)))
-        x = self.held_out.examples(indices)
-        return (x, self.held_out.labels(indices)) if self.labelled else x
+        held_out = self.parts.held_out
+        indices = torch.arange(min(num, len(held_out)))
+        x = held_out.examples(indices)
+        return (x, held_out.labels(indices)) if self.run.recipe.game.needs_labels else x
 
     @torch.no_grad()
     def fixed_samples(self, num: int) -> Tensor:
@@ -176,13 +157,13 @@ class Watcher:
 
     def picture(self, step: int) -> None:
         """Samples from fixed latents with the averaged weights, as a labelled PNG in samples/ and on the board."""
-        num = self.settings.num_samples if len(self.train.shape) == 3 else 1000
+        num = self.settings.num_samples if len(self.parts.train.shape) == 3 else 1000
         with self.trainer.averaging.applied():
             x = self.fixed_samples(num)
-        image = draw(x, self.train)
-        path = self.folder / "samples" / f"step-{step:08d}.png"
+        image = draw(x, self.parts.train)
+        path = self.run.folder / "samples" / f"step-{step:08d}.png"
         with disk_errors("writing a sample grid", path.parent, num_bytes=image.nbytes):
-            write_png(image, path, Label(run=self.run_id, step=step, seed=self.seed))
+            write_png(image, path, Label(run=self.run.id, step=step, seed=self.seed))
             if self.board:
                 self.board.picture(step, "samples", path.read_bytes(), *image.shape)
 
