@@ -5,6 +5,7 @@ import torch
 
 from equipoise.core.errors import DataError
 from equipoise.data import digits, split, subset, tensor_source
+from equipoise.data.source import few, folded
 
 
 def numbered(num_per_class: list[int]):
@@ -133,3 +134,28 @@ def test_a_split_depends_on_its_seed_alone():
 def test_a_split_that_leaves_one_side_empty_is_refused(held_out):
     with pytest.raises(DataError, match="from 1 to 9"):
         split(numbered([10]), held_out, seed=0)
+
+
+def test_folds_are_disjoint_whole_and_even_in_every_class():
+    labels = torch.arange(50) % 2
+    source = tensor_source("numbers", torch.arange(50.0)[:, None], labels)
+    held_out = []
+    for number in range(1, 6):
+        train, aside = folded(source, number, 5, seed=0)
+        held_out += aside.examples(torch.arange(len(aside))).flatten().tolist()
+        assert len(train) + len(aside) == 50
+        assert aside.labels(torch.arange(len(aside))).bincount().tolist() == [5, 5]
+    assert sorted(held_out) == list(range(50))
+    assert torch.equal(folded(source, 1, 5, seed=0).held_out.indices, folded(source, 1, 5, seed=0).held_out.indices)
+    for number, num_folds in ((0, 5), (6, 5), (1, 1), (1, 51)):
+        with pytest.raises(DataError, match="fold"):
+            folded(source, number, num_folds, seed=0)
+
+
+def test_a_few_of_each_class_are_drawn_and_too_many_are_refused():
+    source = tensor_source("numbers", torch.arange(50.0)[:, None], torch.arange(50) % 2)
+    some = few(source, 4, seed=0)
+    assert some.labels(torch.arange(8)).bincount().tolist() == [4, 4]
+    assert not torch.equal(some.indices, few(source, 4, seed=1).indices)
+    with pytest.raises(DataError, match="'0' has 25"):
+        few(source, 26, seed=0)

@@ -207,6 +207,43 @@ def split(source: Source, held_out: int | float, *, seed: int) -> Split:
     )
 
 
+def folded(source: Source, number: int, num_folds: int, *, seed: int) -> Split:
+    """One of `num_folds` equal parts held out, the others to train on: `number` from 1 to `num_folds`.
+
+    Where there are labels, every class is spread evenly over the folds. Together the folds are the whole.
+    """
+    if not (2 <= num_folds <= len(source) and 1 <= number <= num_folds):
+        raise DataError(
+            f"{source.name}: fold {number} of {num_folds} was asked for of {len(source)} examples. Expected at least 2 "
+            "folds, at most as many as examples, and a number from 1 to that of the folds."
+        )
+    every = torch.arange(len(source))
+    classes = source.labels(every).cpu() if source.classes else torch.zeros(len(source), dtype=torch.int64)
+    grouped = torch.cat(
+        [every[classes == c][shuffled(int((classes == c).sum()), seed, "fold", c)] for c in classes.unique()]
+    )
+    aside = torch.zeros(len(source), dtype=torch.bool)
+    aside[grouped[torch.arange(len(source)) % num_folds == number - 1]] = True
+    name = f"{source.name} (fold {number} of {num_folds})"
+    return Split(
+        train=subset(source, every[~aside], name=source.name), held_out=subset(source, every[aside], name=name)
+    )
+
+
+def few(source: Source, per_class: int, *, seed: int) -> Subset:
+    """So many examples of each class, drawn at random; of all together where there are no labels."""
+    every = torch.arange(len(source))
+    classes = source.labels(every).cpu() if source.classes else torch.zeros(len(source), dtype=torch.int64)
+    chosen = []
+    for number in range(max(len(source.classes), 1)):
+        group = every[classes == number]
+        if len(group) < per_class:
+            which = f"class {source.classes[number]!r}" if source.classes else "it"
+            raise DataError(f"{source.name}: {per_class} examples were asked for, but {which} has {len(group)}.")
+        chosen.append(group[shuffled(len(group), seed, "few", number)[:per_class]])
+    return subset(source, torch.cat(chosen).sort().values, name=f"{source.name} ({per_class} of each class)")
+
+
 def to_float(pixels: Tensor) -> Tensor:
     """Bytes 0..255 as float32 in [-1, 1]."""
     return pixels.to(torch.float32).div_(127.5).sub_(1)

@@ -66,6 +66,12 @@ class DataSettings(Part):
 
     held_out: int = Field(default=500, ge=1)
     """Examples that are never trained on; at most three tenths of all."""
+    fold: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
+    """Hold out one of several equal parts instead, such as "1/5": runs with 1/5 to 5/5 are a cross-validation."""
+    per_class: int | None = Field(default=None, ge=1)
+    """Train on so many examples of each class only."""
+    draw: int = 0
+    """Another number holds out, and leaves, other examples."""
 
     @abstractmethod
     def open(self) -> Source:

@@ -26,7 +26,7 @@ from equipoise.core.errors import (
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
-from equipoise.data.source import Source, Split, split
+from equipoise.data.source import Source, Split, few, folded, split
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
@@ -339,8 +339,16 @@ class Run:
 
     def parts(self, source: Source) -> Split:
         """Examples to train on, and examples that are never trained on: at most three tenths."""
-        held_out = min(self.recipe.data.held_out, max(len(source) * 3 // 10, 1))
-        return split(source, held_out, seed=0)  # the same for every seed, so that runs can be compared
+        data = self.recipe.data  # the same for every seed of training, so that runs can be compared
+        if data.fold is not None:
+            number, _, num_folds = data.fold.partition("/")
+            parts = folded(source, int(number), int(num_folds), seed=data.draw)
+        else:
+            held_out = min(data.held_out, max(len(source) * 3 // 10, 1))
+            parts = split(source, held_out, seed=data.draw)
+        if data.per_class is not None:
+            parts = parts._replace(train=few(parts.train, data.per_class, seed=data.draw))
+        return parts
 
     @property
     def device(self) -> torch.device:
