@@ -5,7 +5,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from equipoise.core.seeding import shuffled
+from equipoise.core.seeding import generator, shuffled
+from equipoise.data.classical import Changes, changed
 from equipoise.data.source import Source, without_labels
 
 
@@ -14,6 +15,7 @@ class Loader:
     """Batches by position, where a position is the number of examples drawn before.
 
     Epoch e visits every example once, in its own order; a batch may reach into the next epochs, and none is cut short.
+    With `changes`, images are augmented anew each time.
     The answer depends on (seed, position, size) alone, so nothing has to be saved to resume.
 
     >>> from equipoise.data.digits import digits
@@ -22,18 +24,21 @@ class Loader:
     (torch.Size([16, 1, 8, 8]), torch.Size([16]))
     """
 
-    def __init__(self, source: Source, *, labels: bool, seed: int):
+    def __init__(self, source: Source, *, labels: bool, seed: int, changes: Changes | None = None):
         if labels and not source.classes:
             raise without_labels(source.name)
         self.source = source
         self.with_labels = labels
         self.seed = seed
+        self.changes = changes
         self._orders: dict[int, Tensor] = {}
 
     def __call__(self, position: int, size: int) -> Tensor | tuple[Tensor, Tensor]:
         """The examples at `position` … `position + size - 1`: x, or (x, y) with labels."""
         chosen = self.indices(position, size)
         x = self.source.examples(chosen)  # [N, *shape]
+        if self.changes is not None:
+            x = changed(x, self.changes, draw=generator(self.seed, "augmentation", position))
         return (x, self.source.labels(chosen)) if self.with_labels else x
 
     def indices(self, position: int, size: int) -> Tensor:

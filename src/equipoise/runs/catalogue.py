@@ -194,6 +194,7 @@ def entries() -> list[Entry]:
             "game.network.kind=dcgan",
         ),
         ("Augmentation", "diffaugment", "game.diffaugment=true", augmentation.DiffAugment),
+        ("Augmentation", "classical", "game.classical=true", augmentation.Classical),
         ("Augmentation", "ada", "game.ada=true", augmentation.AdaptiveAugment),
         ("Augmentation", "apa", "game.apa=true", augmentation.PseudoReal),
     ]

@@ -13,6 +13,7 @@ from equipoise import objectives
 from equipoise.core.errors import DataError, RecipeError
 from equipoise.core.game import Game
 from equipoise.core.schedule import Scheduled, weight_and_interval
+from equipoise.data.classical import Changes
 from equipoise.data.digits import digits
 from equipoise.data.open import open_source
 from equipoise.data.source import Source
@@ -70,6 +71,8 @@ class DataSettings(Part):
     """Hold out one of several equal parts instead, such as "1/5": runs with 1/5 to 5/5 are a cross-validation."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on so many examples of each class only."""
+    augmentation: Changes | None = None
+    """Training images are changed at random, anew each time: a generator learns to make such images too."""
     draw: int = 0
     """Another number holds out, and leaves, other examples."""
 

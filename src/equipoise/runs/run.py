@@ -316,13 +316,23 @@ class Run:
             )
         return Trainer(
             self.build_game(),
-            Loader(train, labels=self.recipe.game.needs_labels, seed=self.recipe.training.seed),
+            self.loader(train),
             players=self.recipe.game.optimizers(self.recipe.players),
             plan=self.recipe.training,
             checkpoints=checkpoints,
             observers=[observer for observer in (watcher, judge) if observer is not None],
             device=self.device,
         )
+
+    def loader(self, train: Source) -> Loader:
+        """The training examples by position, augmented if the recipe says so. Raises `RecipeError` unless it can be."""
+        changes = self.recipe.data.augmentation
+        if changes is not None and len(train.shape) != 3:
+            raise RecipeError(
+                f"data.augmentation changes images, but the examples have the shape {list(train.shape)}. Leave it out."
+            )
+        seed = self.recipe.training.seed
+        return Loader(train, labels=self.recipe.game.needs_labels, seed=seed, changes=changes)
 
     def build_game(self) -> Game:
         """The game with its initial weights, which belong to the recipe's seed."""

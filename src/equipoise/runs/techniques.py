@@ -10,9 +10,10 @@ from torch import nn
 from equipoise.core.errors import RecipeError
 from equipoise.core.schedule import Lazy, Schedule, Scheduled, ends, weight_and_interval
 from equipoise.data.augment import ADA_LIMIT
+from equipoise.data.classical import Changes, Fill
 from equipoise.engine.trainer import Plan
 from equipoise.games import terms
-from equipoise.games.augmentation import AdaptiveAugment, DiffAugment, InstanceNoise, PseudoReal
+from equipoise.games.augmentation import AdaptiveAugment, Classical, DiffAugment, InstanceNoise, PseudoReal
 from equipoise.games.jury import Jury, MultiAdversarial, PastCritics, RandomSubset
 from equipoise.games.round import Term
 from equipoise.games.throttle import Throttle
@@ -281,6 +282,27 @@ class DiffAugmentSettings(Technique):
         return DiffAugment(self.policy)
 
 
+class ClassicalSettings(Technique):
+    """`games.augmentation.Classical`."""
+
+    main = None
+    mirror: bool = True
+    flip: bool = False
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    shift: Share = 0.125
+    shear: float = Field(default=0.0, ge=0, le=60)
+    zoom: float = Field(default=0.0, ge=0, le=4)
+    brightness: float = Field(default=0.0, ge=0, le=2)
+    contrast: float = Field(default=0.0, ge=0, le=4)
+    saturation: float = Field(default=0.0, ge=0, le=4)
+    cutout: Share = 0.0
+    share: Share = 0.5
+    fill: Fill = "reflect"
+
+    def build(self) -> Classical:
+        return Classical(Changes(**self.model_dump()))
+
+
 class Ada(Technique):
     """`games.augmentation.AdaptiveAugment`."""
 
@@ -399,6 +421,7 @@ class Techniques(Part):
     mutual_information: MutualInformation | None = None
     path_length: PathLength | None = None
     diffaugment: DiffAugmentSettings | None = None
+    classical: ClassicalSettings | None = None
     ada: Ada | None = None
     apa: Apa | None = None
     instance_noise: Noise | None = None
@@ -451,7 +474,11 @@ class Techniques(Part):
         added += [part.terms(shape, z_dim) for part in of_latents if part is not None]
         return Toolbox(
             terms={name: term for group in added for name, term in group.items()},
-            augmentations=[p.build() for p in (self.instance_noise, self.diffaugment, self.ada) if p is not None],
+            augmentations=[
+                part.build()
+                for part in (self.instance_noise, self.classical, self.diffaugment, self.ada)
+                if part is not None
+            ],
             pseudo=self.apa.build() if self.apa else None,
             packing=self.packing,
             jury=self.critics.jury() if self.critics else None,
@@ -495,7 +522,8 @@ class Techniques(Part):
                 "example. Leave one of them out."
             )
         if len(shape) != 3:
-            images = {"diffaugment": self.diffaugment, "ada": self.ada, "consistency": self.consistency}
+            images = {"diffaugment": self.diffaugment, "classical": self.classical, "ada": self.ada}
+            images |= {"consistency": self.consistency}
             for name, part in images.items():
                 if part is not None:
                     yield (
