@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equipoise.core.seeding import shuffled
+from equipoise.metrics.checks import checked, checked_pair
 
 
 class Moments(NamedTuple):
@@ -44,7 +45,7 @@ def moments(features: Float[Tensor, "n d"]) -> Moments:
     >>> moments(torch.tensor([[0.0, 0.0], [2.0, 4.0]])).mean.tolist()
     [1.0, 2.0]
     """
-    features = _checked("features", features, minimum=2)
+    features = checked("features", features, minimum=2)
     mean = features.mean(0)
     centred = features - mean
     return Moments(mean, centred.T @ centred / (len(features) - 1))
@@ -61,7 +62,7 @@ def frechet_distance(real: Float[Tensor, "n d"], fake: Float[Tensor, "m d"]) -> 
     >>> round(frechet_distance(real, real + 3.0), 6)
     9.0
     """
-    real, fake = _checked_pair(real, fake, minimum=2)
+    real, fake = checked_pair(real, fake, minimum=2)
     return _frechet(real.mean(0), _covariance_root(real), fake.mean(0), _covariance_root(fake))
 
 
@@ -113,7 +114,7 @@ def kernel_distance(
     >>> near.mean < far.mean
     True
     """
-    real, fake = _checked_pair(real, fake, minimum=4 if subset_size is None else 2)
+    real, fake = checked_pair(real, fake, minimum=4 if subset_size is None else 2)
     smaller = min(len(real), len(fake))
     size = min(smaller // 2, 1000) if subset_size is None else subset_size
     if not 2 <= size <= smaller:
@@ -214,37 +215,7 @@ def _radii(features: Tensor, *, k: int, chunk: int) -> Tensor:
     return torch.cat([d.topk(k + 1, largest=False).values[:, -1] for d in _distances(features, features, chunk)])
 
 
-def _checked(name: str, features: Tensor, *, minimum: int) -> Tensor:
-    if features.ndim != 2:
-        raise ValueError(
-            f"{name}: features of shape {list(features.shape)} were passed, but [N, D] is expected. "
-            "Use features.flatten(1), or a feature network for images."
-        )
-    if len(features) < minimum or features.shape[1] < 1:
-        raise ValueError(
-            f"{name}: features of shape {list(features.shape)} were passed, but at least {minimum} examples of at "
-            "least 1 feature are expected. Pass more examples."
-        )
-    if not features.isfinite().all():
-        bad = int((~features.isfinite()).any(1).sum())
-        raise ValueError(
-            f"{name}: {bad} of {len(features)} examples have features that are not finite, but all must be. "
-            "Look for NaN or infinity in the examples, or leave those out."
-        )
-    return features.detach().double()
-
-
-def _checked_pair(real: Tensor, fake: Tensor, *, minimum: int) -> tuple[Tensor, Tensor]:
-    real, fake = _checked("real", real, minimum=minimum), _checked("fake", fake, minimum=minimum)
-    if real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            f"real has {real.shape[1]} features and fake has {fake.shape[1]}, but equal numbers are expected. "
-            "Compute both with the same feature network."
-        )
-    return real, fake
-
-
 def _checked_neighbours(real: Tensor, fake: Tensor, *, k: int, chunk: int) -> tuple[Tensor, Tensor]:
     if k < 1 or chunk < 1:
         raise ValueError(f"k={k}, chunk={chunk} were passed, but at least 1 is expected for both. Leave them out.")
-    return _checked_pair(real, fake, minimum=k + 1)
+    return checked_pair(real, fake, minimum=k + 1)
