@@ -71,10 +71,10 @@ def test_scores_of_different_provenance_are_refused_until_one_judge_measures_all
 
     other = shutil.copytree(runs / "hinge-1", tmp_path / "other")
     entries = json.loads((other / "metrics.json").read_text())
-    entries[-1]["num_fake"] = 19
+    entries[-1]["provenance"]["num_fake"] = 19
     (other / "metrics.json").write_text(json.dumps(entries))
     found = compare([runs / "hinge-0", other])
-    assert "different provenance. fakes: 20 in hinge-0, 19 in other" in found.refused
+    assert "different provenance. num_fake: 20 in hinge-0, 19 in other" in found.refused
     assert not found.tests
     assert found.to_json()["groups"][0]["scores"] is None
     assert not compare([runs / "hinge-0", other], judge=runs / "wasserstein-0", num=20).refused

@@ -9,10 +9,11 @@ import torch
 import equipoise
 from equipoise.core.errors import CheckpointError, RecipeError
 from equipoise.engine.checkpoint import Checkpoints
-from equipoise.runs import features
+from equipoise.runs import features, judge
 from equipoise.runs import run as module
 from equipoise.runs.judge import Stop
 from equipoise.runs.recipe import parse_setting
+from equipoise.runs.report import write_report
 from tests.cli.made import TINY
 
 SETTINGS = dict(map(parse_setting, TINY)) | {
@@ -119,3 +120,33 @@ def test_a_checkpoint_that_is_not_there_is_an_error_that_names_those_that_are(tm
 def test_a_wrong_metric_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"judging\.metric"):
         equipoise.load("digits", settings={"judging.metric": "fidd"})
+
+
+def test_copies_of_training_examples_are_told_and_shown(tmp_path, monkeypatch):
+    run = equipoise.train("digits", settings=SETTINGS | {"data.held_out": 300}, folder=tmp_path / "run", quiet=True)
+    parts = run.parts(run.source())
+    copied = parts.train.examples(torch.arange(200))
+    monkeypatch.setattr(judge, "samples", lambda game, num, **how: copied[:num])
+    found = run.evaluate(num=200).memorisation
+    assert found is not None
+    assert found.verdict == "copies"
+    assert found.pairs[0].distance < 1e-4
+    assert (run.folder / "samples" / "nearest-step-00000006.png").exists()
+    assert metrics(run)[-1]["memorisation"]["verdict"] == "copies"
+    monkeypatch.undo()
+    page = write_report(run.folder).read_text()
+    assert "Copies. " in page
+    assert "resemble a training picture most" in page
+
+
+def test_an_evaluation_says_what_it_rests_on_and_what_to_beware_of(tmp_path):
+    run = train(tmp_path / "run", SETTINGS)
+    result = run.evaluate(num=20)
+    assert result.provenance.num_real == result.provenance.num_fake == 20
+    assert result.provenance.features == result.feature_space
+    low, high, level = result.fid_interval
+    assert low <= high
+    assert level == 0.95
+    assert any("FID of 20 examples" in sentence for sentence in result.cautions)
+    assert result.memorisation is None  # points in the plane
+    assert run.evaluate(num=20, seed=1).provenance != result.provenance

@@ -51,6 +51,13 @@ def metrics_table(result: Evaluation) -> None:
         floor = "" if row.floor is None else f"{row.floor:.4g}"
         table.add_row(row.name, f"{row.value:.4g}", floor, row.better)
     Console().print(table)
+    if result.fid_interval is not None:
+        low, high = (f"{value:.4g}" for value in result.fid_interval[:2])
+        print(f"With other samples of the same size, FID would be {low} to {high}, 95 times of 100.")
+    if result.memorisation is not None:
+        print(f"Copies of training examples? {result.memorisation.verdict.capitalize()}. {result.memorisation.reason}")
+    for caution in result.cautions:
+        print(caution)
 
 
 def dry(recipe: Recipe, origin: str) -> None:

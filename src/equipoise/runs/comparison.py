@@ -1,10 +1,9 @@
 """Runs beside each other: what differs in their recipes, what they reached, and whether that is more than chance."""
 
 import base64
-import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import isnan
 from pathlib import Path
 from statistics import mean, stdev
@@ -13,7 +12,6 @@ from typing import Any
 from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import RecipeError
 from equipoise.data.source import Source
-from equipoise.runs import features
 from equipoise.runs.charts import Chart, Line, array, chart, number
 from equipoise.runs.evaluation import evaluate
 from equipoise.runs.examination import examine
@@ -142,15 +140,8 @@ def compare(folders: Sequence[Path | str], *, judge: Path | str | None = None, n
 def member(run: Run) -> Member:
     """A run with what is known of it."""
     measured = next(iter(entries(run.folder)[::-1]), None)
-    facts = json_file(run.folder / "environment.json")
-    card = json_file(run.folder / "features" / "extractor.json")
-    provenance = {
-        "features": measured["features"] if measured else None,
-        "weights of the features": card.get("weights_sha256"),
-        "data": facts.get("data_sha256"),
-        "fakes": measured["num_fake"] if measured else None,
-        "reals": measured["num_real"] if measured else None,
-    }
+    rests_on = ("features", "num_fake", "num_real")  # all that was written in former times
+    provenance = measured.get("provenance", {key: measured[key] for key in rests_on}) if measured else {}
     findings = tuple(finding.title for finding in examine(run.folder).findings)
     return Member(run, dotted(to_dict(run.recipe)), measured, provenance, findings)
 
@@ -160,7 +151,6 @@ def judged_anew(members: Sequence[Member], judge: Run, num: int | None) -> list[
     source: Source = judge.source()
     parts = judge.parts(source)
     extractor = judge.extractor(parts.train, parts.held_out)
-    provenance = {"features": extractor.name, "weights of the features": features.fingerprint(extractor)}
     done = []
     for one in members:
         if one.run.examples.shape != judge.examples.shape:
@@ -171,9 +161,8 @@ def judged_anew(members: Sequence[Member], judge: Run, num: int | None) -> list[
         game, step = one.run.trained_game()
         held_out, train, fake, _ = drawn(judge, one.run.latent(game), parts, num=num, seed=0)
         result = evaluate(extractor, held_out, fake=fake, real_train=train)
-        facts = {"data": source.fingerprint, "fakes": result.num_samples, "reals": result.num_samples}
         measured = {"step": step, "features": extractor.name, "values": vars(result.fake)}
-        done.append(replace(one, measured=measured, provenance=provenance | facts))
+        done.append(replace(one, measured=measured, provenance=asdict(result.provenance)))
     return done
 
 
@@ -195,10 +184,10 @@ def refusal(members: Sequence[Member]) -> str:
         return f"{', '.join(without)} was never evaluated. Run: equipoise evaluate {members[0].run.folder.parent}/…"
     first = members[0]
     lines = [
-        f"{key}: {first.provenance[key]} in {first.run.id}, {one.provenance[key]} in {one.run.id}"
+        f"{key}: {first.provenance.get(key)} in {first.run.id}, {one.provenance.get(key)} in {one.run.id}"
         for one in members[1:]
-        for key in first.provenance
-        if one.provenance[key] != first.provenance[key]
+        for key in {**first.provenance, **one.provenance}
+        if one.provenance.get(key) != first.provenance.get(key)
     ]
     if not lines:
         return ""
@@ -227,14 +216,6 @@ def holm(tests: Sequence[Contrast]) -> list[Contrast]:
         so_far = max(so_far, min((len(known) - rank) * (one.p or 0.0), 1.0))
         corrected[id(one)] = so_far
     return [replace(one, p=corrected[id(one)]) if id(one) in corrected else one for one in tests]
-
-
-def json_file(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is none that can be read."""
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 # ---------------------------------------------------------------- telling

@@ -7,8 +7,12 @@ import torch
 from torch import Tensor
 
 from equipoise.core.seeding import shuffled
+from equipoise.metrics.cautions import cautions
+from equipoise.metrics.confidence import Interval, interval_of_metric
 from equipoise.metrics.distribution import density_coverage, frechet_distance, kernel_distance, precision_recall
-from equipoise.runs.features import FeatureExtractor
+from equipoise.metrics.memorisation import Memorisation
+from equipoise.metrics.provenance import Provenance, content_hash
+from equipoise.runs.features import FeatureExtractor, fingerprint
 
 FEWEST = 10
 
@@ -48,10 +52,20 @@ class Evaluation:
     """The share of the fakes classified as the class that was requested; None where none was requested."""
     agreement_floor: float | None
     """The share of held-out reals that the classifier gets right, where it is known."""
+    provenance: Provenance
+    """What all of these numbers rest on; two evaluations of different provenance cannot be compared."""
+    fid_interval: Interval | None = None
+    """In which other samples of the same size would find FID, 95 times of 100."""
+    cautions: tuple[str, ...] = ()
+    """What to beware of in these numbers."""
+    memorisation: Memorisation | None = None
+    """Whether fakes are copies of training examples; None where nobody looked."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, numbers and strings."""
-        return asdict(self)
+        found = None if self.memorisation is None else self.memorisation.to_json()
+        interval = None if self.fid_interval is None else self.fid_interval._asdict()
+        return {**asdict(self), "fid_interval": interval, "memorisation": found}
 
 
 class Row(NamedTuple):
@@ -71,11 +85,13 @@ def evaluate(
     real_train: Tensor,
     requested: Tensor | None = None,
     seed: int = 0,
+    thorough: bool = False,
 ) -> Evaluation:
     """Measure fakes [N, *shape] against held-out reals [M, *shape], with training examples [L, *shape] as the floor.
 
     Sets of different sizes are cut to the smallest by a draw that `seed` decides, because the scores depend on size.
-    `requested` int64 [N] are the classes that the fakes should show.
+    `requested` int64 [N] are the classes that the fakes should show. A `thorough` evaluation also says how much FID
+    would move with other samples.
 
     >>> from equipoise.data.toy import ring
     >>> from equipoise.runs.features import fit_feature_net
@@ -109,15 +125,30 @@ def evaluate(
     agreement = None
     if requested is not None and fake_classes is not None:
         agreement = (fake_classes.argmax(1) == requested.cpu()[order["fake"]]).double().mean().item()
+    fake_features = extractor.features(drawn["fake"])
     return Evaluation(
         feature_space=extractor.name,
         num_samples=n,
-        fake=_scores(held_out_features, extractor.features(drawn["fake"]), seed),
+        fake=_scores(held_out_features, fake_features, seed),
         floor=_scores(held_out_features, extractor.features(drawn["real_train"]), seed),
         class_shares=_shares(fake_classes, extractor.class_names),
         real_class_shares=_shares(real_classes, extractor.class_names),
         agreement=agreement,
         agreement_floor=None if agreement is None else extractor.accuracy,
+        provenance=Provenance(
+            features=extractor.name,
+            weights=fingerprint(extractor),
+            num_real=n,
+            num_fake=n,
+            reference=content_hash(drawn["real_held_out"]),
+            seed=seed,
+        ),
+        fid_interval=interval_of_metric(frechet_distance, held_out_features, fake_features) if thorough else None,
+        cautions=tuple(
+            sentence
+            for metric in ("FID", "KID", "precision and recall")
+            for sentence in cautions(metric, num_real=n, num_fake=n, num_features=held_out_features.shape[1])
+        ),
     )
 
 

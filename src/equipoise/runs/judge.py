@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 from equipoise.core.disk import disk_errors, remove_folder, replace_file
 from equipoise.core.errors import DataError, RecipeError
 from equipoise.core.game import Clock, LatentGame
-from equipoise.core.seeding import stable_seed
+from equipoise.core.seeding import shuffled, stable_seed
 from equipoise.data.source import Source, Split
 from equipoise.doctor.finding import Finding
 from equipoise.engine.checkpoint import Checkpoints
 from equipoise.engine.trainer import Record, Trainer
+from equipoise.metrics.memorisation import memorisation
 from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.sampling import samples, settled
 from equipoise.runs.watcher import Watcher, now
@@ -24,6 +26,8 @@ from equipoise.runs.watcher import Watcher, now
 if TYPE_CHECKING:
     from equipoise.runs.run import Run
 
+MOST_KNOWN, NUM_PAIRS = 10_000, 8
+"""Training examples among which copies are looked for, and the pairs that are shown."""
 LOWER = ("fid", "kid")
 """Metrics of which less is better; of the others, more is."""
 
@@ -138,7 +142,30 @@ class Judge:
 def judged(run: "Run", game: LatentGame, parts: Split, *, num: int | None = None, seed: int = 0) -> Evaluation:
     """Measure a game as it is against held-out reals, with training examples as the floor. Raises `DataError`."""
     held_out, train, fake, labels = drawn(run, game, parts, num=num, seed=seed)
-    return evaluate(run.extractor(parts.train, parts.held_out), held_out, fake=fake, real_train=train, requested=labels)
+    extractor = run.extractor(parts.train, parts.held_out)
+    return evaluate(extractor, held_out, fake=fake, real_train=train, requested=labels, seed=seed)
+
+
+def judged_thoroughly(
+    run: "Run", game: LatentGame, parts: Split, *, num: int | None = None, seed: int = 0
+) -> tuple[Evaluation, Tensor | None]:
+    """As `judged`, with how much FID would move with other samples, and whether fakes are copies.
+
+    Of images the answer holds a row of the fakes that resemble a training example most, and a row of those examples.
+    """
+    held_out, train, fake, labels = drawn(run, game, parts, num=num, seed=seed)
+    extractor = run.extractor(parts.train, parts.held_out)
+    result = evaluate(extractor, held_out, fake=fake, real_train=train, requested=labels, seed=seed, thorough=True)
+    if extractor.kind == "coordinates":
+        return result, None  # in the plane, every point has near neighbours
+    known = parts.train.examples(shuffled(len(parts.train), seed, "copies")[:MOST_KNOWN]).cpu()
+    unseen = parts.held_out.examples(torch.arange(len(parts.held_out))).cpu()
+    mirrored = extractor.features(known.flip(-1)) if known.ndim == 4 else None
+    found = memorisation(
+        *(extractor.features(x) for x in (fake, known, unseen)), mirrored=mirrored, num_pairs=NUM_PAIRS, seed=seed
+    )
+    pairs = torch.cat([fake[[p.fake for p in found.pairs]], known[[p.train for p in found.pairs]]])
+    return replace(result, memorisation=found), pairs if pairs.ndim == 4 else None
 
 
 def drawn(
@@ -192,7 +219,12 @@ def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
         "real_class_shares": result.real_class_shares,
         "agreement": result.agreement,
         "agreement_floor": result.agreement_floor,
+        **{name: value for name, value in result.to_json().items() if name in CARRIED and value},
     }
+
+
+CARRIED = ("provenance", "fid_interval", "cautions", "memorisation")
+"""What an entry takes from an evaluation as it is, where there is such a thing."""
 
 
 def some(source: Source, num: int, seed: int) -> tuple[Tensor, Tensor | None]:

@@ -199,12 +199,32 @@ def _measurements(run: _Run) -> list[dict[str, Any]]:
                 "num_fake": number(last.get("num_fake")),
                 "num_real": number(last.get("num_real")),
                 "rows": rows,
+                "interval": _interval(last.get("fid_interval")),
+                "cautions": last.get("cautions") or [],
+                "memorisation": _memorisation(last.get("memorisation")),
+                "nearest": _nearest(run, last),
                 "agreement": f"{100 * last['agreement']:.1f} %" if last.get("agreement") is not None else "",
                 "curves": _metric_curves(evaluations),
                 "classes": class_chart(shares) if shares else None,
             }
         )
     return spaces
+
+
+def _interval(interval: dict[str, float] | None) -> str:
+    """How much FID would move with other samples."""
+    return f"{number(interval['low'])} to {number(interval['high'])}" if interval else ""
+
+
+def _memorisation(found: dict[str, Any] | None) -> str:
+    """Whether there are copies, in words."""
+    return f"{str(found['verdict']).capitalize()}. {found['reason']}" if found else ""
+
+
+def _nearest(run: _Run, evaluation: dict[str, Any]) -> dict[str, str] | None:
+    """The fakes that resemble a training example most, above those examples."""
+    path = run.folder / "samples" / f"nearest-step-{int(evaluation.get('step') or 0):08d}.png"
+    return _picture(path) if path.exists() else None
 
 
 def _measures(values: dict[str, Any]) -> list[str]:

@@ -40,7 +40,7 @@ from equipoise.runs.judge import (
     Stop,
     best_checkpoints,
     entries,
-    judged,
+    judged_thoroughly,
     metrics_entry,
     write_entries,
 )
@@ -554,7 +554,10 @@ class Run:
         self.check_data(source)
         game, step = self.trained_game(at)
         with threads(self.recipe.training.threads):
-            result = judged(self, self.latent(game), self.parts(source), num=num, seed=seed)
+            result, pairs = judged_thoroughly(self, self.latent(game), self.parts(source), num=num, seed=seed)
+        if pairs is not None:
+            path = self.folder / "samples" / f"nearest-step-{step:08d}.png"
+            self.write_samples(pairs, path, seed=seed, columns=len(pairs) // 2, step=step)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
 
