@@ -484,7 +484,7 @@ def _curves(run: _Run) -> list[Chart]:
 
 
 def _metric_curves(evaluations: list[dict[str, Any]]) -> list[Chart]:
-    if len(evaluations) < 2:
+    if len({evaluation.get("step") for evaluation in evaluations}) < 2:
         return []
     steps = array([evaluation.get("step") for evaluation in evaluations])
     values = [evaluation.get("values") or {} for evaluation in evaluations]
