@@ -1,5 +1,5 @@
-"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `doctor`, `runs`, `recipes`,
-`techniques`, `faults`, `report`."""
+"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `usefulness`, `doctor`,
+`runs`, `recipes`, `techniques`, `faults`, `report`, `data`."""
 
 import os
 import sys
@@ -7,6 +7,7 @@ import sys
 from cyclopts import App
 
 from equipoise.cli.compare import compare
+from equipoise.cli.data import data
 from equipoise.cli.doctor import doctor
 from equipoise.cli.evaluate import evaluate
 from equipoise.cli.faults import faults
@@ -18,6 +19,7 @@ from equipoise.cli.sample import sample
 from equipoise.cli.techniques import techniques
 from equipoise.cli.train import train
 from equipoise.cli.tune import tune
+from equipoise.cli.usefulness import usefulness
 from equipoise.version import __version__
 
 app = App(
@@ -25,7 +27,22 @@ app = App(
     version=__version__,
     help="Train generative adversarial networks in balance. `equipoise train` trains on real digits in two minutes.",
 )
-for command in (train, resume, sample, evaluate, compare, tune, doctor, runs, recipes, techniques, faults, report):
+for command in (
+    train,
+    resume,
+    sample,
+    evaluate,
+    compare,
+    tune,
+    usefulness,
+    doctor,
+    runs,
+    recipes,
+    techniques,
+    faults,
+    report,
+    data,
+):
     app.command(command)
 
 

@@ -6,9 +6,10 @@ from equipoise.core.errors import DataError, nearest
 from equipoise.data.arrays import array
 from equipoise.data.folders import MEMORY, folder
 from equipoise.data.images import Fit
+from equipoise.data.shards import is_sharded, sharded
 from equipoise.data.source import Source
 
-ACCEPTED = "Expected a folder of images, a .zip of such a folder, or an .npy or .npz array"
+ACCEPTED = "Expected a folder of images, a .zip of such a folder, a folder of shards, or an .npy or .npz array"
 
 
 def open_source(
@@ -20,7 +21,8 @@ def open_source(
     fit: Fit = "crop",
     memory: int = MEMORY,
 ) -> Source:
-    """The examples at `path`: a folder or .zip of images (`folders.folder`), or an .npy or .npz file (`arrays.array`).
+    """The examples at `path`: a folder or .zip of images (`folders.folder`), shards of them (`shards.sharded`), or an
+    .npy or .npz file (`arrays.array`).
 
     `part` chooses "train", "test" or a sub-folder. Sets of images of more than `memory` decoded bytes stay on disk.
     """
@@ -28,6 +30,8 @@ def open_source(
     if not path.exists():
         raise DataError(f"{path} does not exist. {_neighbours(path)}{ACCEPTED}.")
     suffix = path.suffix.lower()
+    if path.is_dir() and is_sharded(path):
+        return sharded(path, size=size, channels=channels, fit=fit, part=part, memory=memory)
     if path.is_dir() or (path.is_file() and suffix == ".zip"):
         return folder(path, size=size, channels=channels, fit=fit, part=part, memory=memory)
     if path.is_file() and suffix in (".npy", ".npz"):
