@@ -55,10 +55,16 @@ class Contents:
 
 def files_of(path: Path) -> Files:
     """The files of a folder, a .zip or a folder of shards, by name."""
-    if path.is_file() and path.suffix.lower() == ".zip":
+    refuse_other_forms(path)
+    if path.is_file():
         return zip_files(path)
-    if path.is_dir():
-        return shard_files(path) if is_sharded(path) else folder_files(path)
+    return shard_files(path) if is_sharded(path) else folder_files(path)
+
+
+def refuse_other_forms(path: Path) -> None:
+    """A `DataError` for a path that is neither a folder nor a .zip."""
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
+        return
     what = "does not exist" if not path.exists() else f"is a file ending in {path.suffix!r}"
     raise DataError(f"{path} {what}. Expected a folder, a .zip of one, shards, or an .npy or .npz array.")
 

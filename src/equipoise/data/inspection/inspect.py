@@ -15,7 +15,7 @@ from equipoise.data.files import Files, natural_order
 from equipoise.data.images import decode
 from equipoise.data.inspection import checks, pictures, sounds, tables, videos
 from equipoise.data.inspection.cache import entry_for, remember, remembered
-from equipoise.data.inspection.contents import Contents, contents_of, files_of
+from equipoise.data.inspection.contents import Contents, contents_of, refuse_other_forms
 from equipoise.data.inspection.findings import Finding, Inspection, found, most_severe_first
 from equipoise.data.inspection.outliers import outliers
 
@@ -35,7 +35,7 @@ def inspected(
     path = Path(path).expanduser()
     is_table = path.is_file() and path.suffix.lower() in (".npy", ".npz")
     if not is_table:
-        files_of(path)  # refuses what is neither, before the cache is asked
+        refuse_other_forms(path)
     entry = entry_for(path, json.dumps([part, sounds.can_read_all(), videos.can_read()]))
     known = None if fresh else remembered(path, entry)
     if known is not None:
