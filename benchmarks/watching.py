@@ -29,7 +29,7 @@ from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher
 
 RESULTS = Path(__file__).parent / "results" / "watching.json"
-ROUNDS, BLOCK = 80, 25
+ROUNDS, BLOCK = 40, 25
 BASE = {
     "game.network.kind": "dcgan",
     "game.network.width": 32,
