@@ -63,7 +63,8 @@ def test_a_missing_extra_is_one_message_before_training(name, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, f"{name}.tracking", None)
     with pytest.raises(EquipoiseError, match=rf"pip install 'equipoise\[{name}\]'"):
         equipoise.train("digits", settings=SETTINGS | {f"watching.{name}": True}, folder=tmp_path / "run", quiet=True)
-    assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run" / "checkpoints").glob("*2"))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run" / "signals.jsonl").exists()
 
 
 def test_weights_and_biases_is_written_offline(tmp_path, monkeypatch):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from equipoise.core.errors import DataError
-from equipoise.runs.usefulness import ARMS, Arm, Fold, Labelled, Outcome, moved, usefulness
+from equipoise.data.classical import changed
+from equipoise.runs.usefulness import ARMS, CLASSICAL, Arm, Fold, Labelled, Outcome, usefulness
 
 
 def blobs(num: int, seed: int) -> Labelled:
@@ -70,10 +71,10 @@ def test_a_class_without_examples_is_an_error():
 def test_classical_augmentation_moves_images_a_little_and_keeps_flat_ones():
     draw = torch.Generator().manual_seed(0)
     flat = torch.full((4, 1, 8, 8), 0.3)
-    assert torch.allclose(moved(flat, draw), flat)
+    assert torch.allclose(changed(flat, CLASSICAL, draw=draw), flat)
     x = torch.zeros(64, 1, 16, 16)
     x[:, :, 7:9, 7:9] = 1
-    y = moved(x, draw)
+    y = changed(x, CLASSICAL, draw=draw)
     columns = (y.sum((1, 2)) * torch.arange(16)).sum(1) / y.sum((1, 2, 3))
     assert (columns - 7.5).abs().max() < 3
     assert (columns - 7.5).abs().mean() > 0.3

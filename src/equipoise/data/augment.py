@@ -124,13 +124,20 @@ def resampled(x: Tensor, p: Tensor, kinds: Sequence[str]) -> Tensor:
         inverse = after(inverse, scaling(1 / stretch, stretch))
         inverse = after(inverse, rotation(turn_after))
         inverse = after(inverse, translation(-right, -down))
+    grid = places(inverse, x)
+    y: Tensor = Sampling.apply(x, grid)  # type: ignore[assignment]
+    return torch.where(drawn.any[:, None, None, None], y, x)
+
+
+def places(inverse: Tensor, x: Tensor) -> Tensor:
+    """Where each pixel of images is read, [N, H, W, 2] as `grid_sample` takes it: `inverse` [N, 3, 3] moves positions
+    in pixels from the centre."""
+    height, width = x.shape[2:]
     columns = torch.arange(width, device=x.device, dtype=x.dtype) - (width - 1) / 2
     rows = torch.arange(height, device=x.device, dtype=x.dtype)[:, None] - (height - 1) / 2
     matrix = inverse[:, :2, :, None, None]  # [N, 2, 3, 1, 1]
     pixels = matrix[:, :, 0] * columns + matrix[:, :, 1] * rows + matrix[:, :, 2]  # [N, 2, H, W] from the centre
-    grid = torch.stack([pixels[:, 0] * (2 / width), pixels[:, 1] * (2 / height)], dim=-1)
-    y: Tensor = Sampling.apply(x, grid)  # type: ignore[assignment]
-    return torch.where(drawn.any[:, None, None, None], y, x)
+    return torch.stack([pixels[:, 0] * (2 / width), pixels[:, 1] * (2 / height)], dim=-1)
 
 
 def recoloured(x: Tensor, p: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from equipoise.core.errors import nearest
-from equipoise.data.augment import after, check_images, each, rotation, scaling, translation
+from equipoise.data.augment import after, check_images, each, places, rotation, scaling, translation
 
 Fill = Literal["reflect", "border", "black"]
 """What is beyond the edges: the image mirrored, its last pixels repeated, or -1."""
@@ -118,11 +118,7 @@ def moved(x: Tensor, changes: Changes, random: Random) -> Tensor:
     inverse = after(inverse, slant)
     right, down = random.around(changes.shift * width), random.around(changes.shift * height)
     inverse = after(inverse, translation(-right, -down))
-    columns = torch.arange(width, device=x.device, dtype=x.dtype) - (width - 1) / 2
-    rows = torch.arange(height, device=x.device, dtype=x.dtype)[:, None] - (height - 1) / 2
-    matrix = inverse[:, :2, :, None, None]  # [N, 2, 3, 1, 1]
-    pixels = matrix[:, :, 0] * columns + matrix[:, :, 1] * rows + matrix[:, :, 2]  # [N, 2, H, W] from the centre
-    grid = torch.stack([pixels[:, 0] * (2 / width), pixels[:, 1] * (2 / height)], dim=-1)
+    grid = places(inverse, x)
     if changes.fill == "black":
         return grid_sample(x + 1, grid, padding_mode="zeros", align_corners=False) - 1
     mode = {"reflect": "reflection", "border": "border"}[changes.fill]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from equipoise.core.errors import DataError
 from equipoise.core.seeding import shuffled
+from equipoise.data.splits import k_fold
 
 
 class Source(ABC):
@@ -217,17 +218,11 @@ def folded(source: Source, number: int, num_folds: int, *, seed: int) -> Split:
             f"{source.name}: fold {number} of {num_folds} was asked for of {len(source)} examples. Expected at least 2 "
             "folds, at most as many as examples, and a number from 1 to that of the folds."
         )
-    every = torch.arange(len(source))
-    classes = source.labels(every).cpu() if source.classes else torch.zeros(len(source), dtype=torch.int64)
-    grouped = torch.cat(
-        [every[classes == c][shuffled(int((classes == c).sum()), seed, "fold", c)] for c in classes.unique()]
-    )
-    aside = torch.zeros(len(source), dtype=torch.bool)
-    aside[grouped[torch.arange(len(source)) % num_folds == number - 1]] = True
+    labels = source.labels(torch.arange(len(source))).tolist() if source.classes else None
+    keys = [str(index) for index in range(len(source))]
+    train, aside = map(torch.tensor, k_fold(keys, num_folds, labels=labels, salt=str(seed))[number - 1])
     name = f"{source.name} (fold {number} of {num_folds})"
-    return Split(
-        train=subset(source, every[~aside], name=source.name), held_out=subset(source, every[aside], name=name)
-    )
+    return Split(train=subset(source, train, name=source.name), held_out=subset(source, aside, name=name))
 
 
 def few(source: Source, per_class: int, *, seed: int) -> Subset:

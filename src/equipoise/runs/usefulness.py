@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, cross_entropy, grid_sample
+from torch.nn.functional import cross_entropy
 
 from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, RecipeError
 from equipoise.core.schedule import Schedule
 from equipoise.core.seeding import generator, stable_seed
+from equipoise.data.classical import Changes, changed
 from equipoise.networks.features import FeatureNet
 from equipoise.runs.pages import rendered
 from equipoise.runs.sampling import samples
@@ -27,6 +28,8 @@ Generate = Callable[[Tensor, int], Tensor]
 """From classes [N] and a seed to generated examples [N, *shape]."""
 
 BATCH, STEPS = 64, 600
+CLASSICAL = Changes(rotation=15, zoom=0.1, shift=0.1, fill="border")
+"""What is done to images in the arms with classical augmentation; mirrored letters and digits would be others."""
 
 
 @dataclass(frozen=True)
@@ -195,24 +198,12 @@ def classifier(known: Labelled, num_classes: int, *, arm: Arm, seed: int, steps:
         draw = generator(seed, "batch", step)
         indices = torch.randint(len(known.y), (BATCH,), generator=draw)
         x, y = known.x[indices], known.y[indices]
-        x = moved(x, draw) if arm.classical and x.ndim == 4 else x
+        x = changed(x, CLASSICAL, draw=draw) if arm.classical and x.ndim == 4 else x
         optimizer.param_groups[0]["lr"] = rate.at(step / steps)
         optimizer.zero_grad()
         cross_entropy(net(x).classes, y).backward()
         optimizer.step()
     return net.eval()
-
-
-def moved(x: Tensor, draw: torch.Generator) -> Tensor:
-    """Images turned by up to 15°, scaled by up to a tenth and shifted by up to a tenth, each on its own."""
-    n = len(x)
-    angle = (torch.rand(n, generator=draw) * 2 - 1) * math.radians(15)
-    scale = 1 + (torch.rand(n, generator=draw) * 2 - 1) * 0.1
-    shift = (torch.rand(n, 2, generator=draw) * 2 - 1) * 0.2  # in half sides
-    cosine, sine = angle.cos() / scale, angle.sin() / scale
-    rows = [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)]
-    grid = affine_grid(torch.stack(rows, 1).to(x), list(x.shape), align_corners=False)
-    return grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
 @torch.no_grad()
