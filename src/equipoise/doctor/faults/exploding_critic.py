@@ -17,12 +17,26 @@ from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
 LIMIT = 60.0
+LOGITS = ("logits/held_out", "logits/fake", "logits/held_out/std", "logits/fake/std")
+
+
+def began(history: History) -> int:
+    """Since when logits are so large without a break."""
+    sizes: dict[int, float] = {}
+    for name in LOGITS:
+        for step, value in history.values.get(name, ()):
+            sizes[step] = max(sizes.get(step, 0.0), abs(value))
+    first = history.step
+    for step in sorted(sizes, reverse=True):
+        if sizes[step] <= LIMIT:
+            break
+        first = step
+    return first
 
 
 def symptom(history: History) -> list[Evidence]:
     """Large logits that are still growing."""
-    names = ("logits/held_out", "logits/fake", "logits/held_out/std", "logits/fake/std")
-    sizes = {name: abs(history.last(name)) for name in names if history.knows(name)}
+    sizes = {name: abs(history.last(name)) for name in LOGITS if history.knows(name)}
     name = max(sizes, key=lambda key: sizes[key])
     before = [abs(value) for value in history.recent(name, 9)[:-1]]
     growing = not before or sizes[name] > 1.02 * sorted(before)[len(before) // 2]
@@ -66,6 +80,7 @@ FAULT = Fault(
         400,
     ),
     looks=3,
+    began=began,
     remedies=remedies,
     page=__doc__ or "",
 )

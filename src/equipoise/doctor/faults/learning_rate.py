@@ -18,7 +18,7 @@ from equipoise.doctor.history import History
 from equipoise.doctor.standing import MEMORY, harm, last_well, warm
 
 LIMIT, EARLY, HUGE = 0.05, 0.1, 1.0
-"""For the smaller of the two players' updates, of which more is healthy in the first 50 steps; for any one of them."""
+"""For the smaller of the two players' updates, of which more is healthy in the first 100 steps; for any one of them."""
 WORSE = 1.25
 
 
@@ -29,7 +29,7 @@ def too_large(history: History) -> list[tuple[int, float]]:
     steps = sorted(step for step in set.intersection(*map(set, moves)) if step > well) if moves else []
     sizes = [(step, [move[step] for move in moves]) for step in steps]
     return [
-        (step, max(both)) for step, both in sizes if min(both) > (EARLY if step < 50 else LIMIT) or max(both) > HUGE
+        (step, max(both)) for step, both in sizes if min(both) > (EARLY if step <= 100 else LIMIT) or max(both) > HUGE
     ]
 
 
