@@ -202,6 +202,7 @@ def test_points_are_trained_sampled_and_reported(command: Command, tmp_path: Pat
     assert command("sample", "ring", "--num", 32).code == 0
     assert command("sample", "ring", "--num", 32, "--out", "points.npy").code == 0
     assert np.load(tmp_path / "points.npy").shape == (32, 2)
+    assert json.loads((tmp_path / "points.npy.json").read_text())["run"] == "ring"
 
 
 def test_images_of_ones_own_are_trained(command: Command, tmp_path: Path):

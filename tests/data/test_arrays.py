@@ -127,6 +127,15 @@ def test_bytes_are_resized_as_images_are(tmp_path, fit):
     assert np.array_equal(source.values[1].numpy(), expected)
 
 
+def test_arrays_are_resized_by_the_filter_that_is_named(tmp_path):
+    values = bytes_of(2, 8, 8)
+    means = values.astype(float).reshape(2, 4, 2, 4, 2).mean((2, 4))
+    for divisor in (1, 255):
+        given = values if divisor == 1 else values / divisor
+        x = array(save(tmp_path, given), size=4, filter="box").examples(torch.arange(2))
+        assert np.allclose((x[:, 0].numpy() + 1) * 127.5, means, atol=1 if divisor == 1 else 1e-3)
+
+
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 def test_floats_are_resized_like_bytes_and_stay_in_range(tmp_path, fit):
     # Within the range both agree up to rounding; at its ends the filter overshoots and is held.

@@ -382,6 +382,25 @@ def test_fingerprint_sees_content_names_and_labels(tmp_path, change):
     assert folder(write_folder(tmp_path / "set", change)).fingerprint != before
 
 
+def test_fingerprints_of_former_versions_hold_and_only_a_named_filter_changes_them(tmp_path):
+    for number in range(3):
+        pixels = np.arange(12 * 12 * 3).reshape(12, 12, 3) * (number + 3) % 256
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{number}.bmp")
+    prints = {name: folder(tmp_path, size=8, filter=name).fingerprint for name in ("auto", "lanczos", "box")}
+    assert prints["auto"] == "8b0f7fa3af29ddd56fefe83ccab651307534781bbfd2ea51b136c445828df97d"
+    assert len(set(prints.values())) == 3
+
+
+def test_a_filter_holds_in_memory_and_from_disk(tmp_path):
+    for number in range(2):
+        pixels = np.arange(64).reshape(8, 8) * 4 // (number + 1)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{number}.png")
+    means = np.arange(64).reshape(4, 2, 4, 2).mean((1, 3)) * 4
+    for memory in (0, 10_000):
+        x = folder(tmp_path, size=4, filter="box", memory=memory).examples(torch.arange(2))
+        assert (x[0, 0].numpy() + 1) * 127.5 == pytest.approx(means)
+
+
 def test_fingerprint_sees_how_images_are_decoded(write):
     path = write({"1.png": png(1), "2.png": png(2)})
     prints = {folder(path, **rules).fingerprint for rules in ({}, {"size": 2}, {"channels": 3}, {"fit": "pad"})}

@@ -235,6 +235,25 @@ def test_shrinking_is_lanczos_and_growing_is_bicubic():
         assert np.array_equal(decode(encoded(image), size=size), expected)
 
 
+@pytest.mark.parametrize("name", ["lanczos", "bicubic", "bilinear", "hamming", "box", "nearest"])
+def test_a_filter_may_be_named(name):
+    image = picture(12, 12)
+    for size in (8, 20):
+        expected = np.asarray(image.resize((size, size), Image.Resampling[name.upper()])).transpose(2, 0, 1)
+        assert np.array_equal(decode(encoded(image), size=size, filter=name), expected)
+
+
+def test_box_is_the_mean_of_what_falls_into_a_pixel():
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    means = grey.reshape(4, 2, 4, 2).mean((1, 3))
+    assert np.array_equal(decode(encoded(Image.fromarray(grey)), size=4, filter="box")[0], means)
+
+
+def test_an_unknown_filter_is_answered_with_the_nearest():
+    with pytest.raises(DataError, match=r"filter='lanczoz' is unknown\. Did you mean 'lanczos'"):
+        decode(encoded(picture(4, 4)), size=8, filter="lanczoz")  # type: ignore[arg-type]
+
+
 def test_a_square_of_the_right_size_is_not_touched():
     image = picture(9, 9)
     assert np.array_equal(decode(encoded(image), size=9), np.asarray(image).transpose(2, 0, 1))

@@ -201,7 +201,7 @@ def test_a_format_that_cannot_be_read_here_is_no_damage(tmp_path, monkeypatch):
     inspection = inspected(tmp_path)
     assert inspection.findings == ()
     assert len(inspection.unseen) == 2
-    assert all("Install soundfile" in line for line in inspection.unseen)
+    assert all("pip install 'equipoise[sound]'" in line for line in inspection.unseen)
 
 
 def test_a_loud_round_tone_is_not_clipped_and_a_cut_one_is(tmp_path):

@@ -44,7 +44,9 @@ def shards(photos, tmp_path) -> Path:
     return tmp_path / "shards"
 
 
-@pytest.mark.parametrize("rules", [{}, {"part": "test"}, {"size": 7, "channels": 1, "fit": "pad"}])
+@pytest.mark.parametrize(
+    "rules", [{}, {"part": "test"}, {"size": 7, "channels": 1, "fit": "pad"}, {"size": 5, "filter": "box"}]
+)
 @pytest.mark.parametrize("memory", [0, 2**30])
 def test_training_gets_the_same_examples_labels_and_fingerprint(photos, shards, rules, memory):
     one, two = open_source(photos, memory=memory, **rules), open_source(shards, memory=memory, **rules)

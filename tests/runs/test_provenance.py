@@ -1,4 +1,6 @@
+import hashlib
 import io
+import json
 import os
 import xml.etree.ElementTree as ElementTree
 import zlib
@@ -12,7 +14,15 @@ from PIL import Image, PngImagePlugin
 
 from equipoise.core.errors import DataError, DiskError
 from equipoise.runs import provenance
-from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, Label, png_bytes, read_label, write_animation, write_png
+from equipoise.runs.provenance import (
+    DIGITAL_SOURCE_TYPE,
+    Label,
+    png_bytes,
+    read_label,
+    write_animation,
+    write_array,
+    write_png,
+)
 from equipoise.version import __version__
 
 LABEL = Label(run="digits-1", step=1200, seed=7)
@@ -167,3 +177,14 @@ def test_frames_of_different_sizes_and_wrong_arrays_are_refused(tmp_path: Path):
         write_animation([], tmp_path / "a.webp", LABEL)
     with pytest.raises(ValueError, match="expected uint8"):
         write_png(GREY.astype(np.float32), tmp_path / "a.png", LABEL)
+
+
+def test_an_array_has_its_label_beside_it(tmp_path: Path):
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    path = write_array(values, tmp_path / "new" / "x.npy", LABEL)
+    assert np.load(path).dtype == np.float32
+    assert (np.load(path) == values).all()
+    label = json.loads((tmp_path / "new" / "x.npy.json").read_text())
+    assert label.pop("digital_source_type") == DIGITAL_SOURCE_TYPE
+    assert label.pop("sha256") == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert Label(**label) == LABEL

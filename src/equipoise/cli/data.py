@@ -1,4 +1,4 @@
-"""`equipoise data`: what is wrong with data, a cleaned copy of it, and shards for streaming."""
+"""`equipoise data`: what is wrong with data, a cleaned copy of it, shards for streaming, a look at augmentation."""
 
 import json
 import shlex
@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from equipoise.cli.train import Settings
+
 if TYPE_CHECKING:
     from equipoise.data.inspection import Finding, Inspection
+    from equipoise.data.named import Progress
 
-data = App(name="data", help="Look for what is wrong with data, write a cleaned copy, pack it into shards.")
+data = App(
+    name="data",
+    help="Look for what is wrong with data, write a cleaned copy, pack it into shards, preview augmentation.",
+)
 
 
 @data.command
@@ -34,9 +40,11 @@ def check(
     Parameters
     ----------
     path
-        A folder or .zip of images, sounds or videos, a folder of shards, an .npy or .npz file.
+        A folder or .zip of images, sounds or videos, a folder of shards, an .npy or .npz file, or the name of a set,
+        such as mnist or hub:OWNER/NAME.
     part
-        Look at this part alone, such as "train" or a sub-folder; by default all parts, also against each other.
+        Look at this part alone, such as "train" or a sub-folder; by default all parts, also against each other. Of a
+        set by name: the split, by default train.
     page
         Write a page with pictures of what was found, an .html file.
     as_json
@@ -47,13 +55,14 @@ def check(
     from equipoise.data.inspection import inspected, write_page
 
     with progress_bar() as progress:
-        inspection = inspected(path, part=part, fresh=fresh, progress=progress)
+        where, inside = place_of(path, part, progress)
+        inspection = inspected(where, part=inside, fresh=fresh, progress=progress)
     if page is not None:
         write_page(inspection, page)
     if as_json:
         print(json.dumps(inspection.as_dict(), indent=1))
     else:
-        print_inspection(inspection, page)
+        print_inspection(inspection, page, str(path))
     if inspection.exit_code:
         sys.stdout.flush()
         sys.exit(inspection.exit_code)
@@ -91,7 +100,8 @@ def clean(
     from equipoise.data.inspection import clean as write_clean
 
     with progress_bar() as progress:
-        result = write_clean(path, out, part=part, keep=keep or (), progress=progress)
+        where, inside = place_of(path, part, progress)
+        result = write_clean(where, out, part=inside, keep=keep or (), progress=progress)
     counts = Counter((decision.kind, decision.action) for decision in result.decisions)
     if as_json:
         print(
@@ -151,10 +161,11 @@ def convert(
 
     if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
         raise DataError(f"{path} is a single file already, which training reads as it is. Expected a folder or a .zip.")
-    contents = contents_of(path, part)
-    parts = sorted(set(contents.parts.values())) or [part]
     with progress_bar() as progress:
-        result = write_shards(path, contents.files, out, parts=parts, per_shard=per_shard, progress=progress)
+        where, inside = place_of(path, part, progress)
+        contents = contents_of(where, inside)
+        parts = sorted(set(contents.parts.values())) or [inside]
+        result = write_shards(where, contents.files, out, parts=parts, per_shard=per_shard, progress=progress)
     if as_json:
         print(
             json.dumps(
@@ -176,8 +187,72 @@ def convert(
     print(f"Next         equipoise train --data {shlex.quote(str(out))}")
 
 
-def print_inspection(inspection: "Inspection", page: Path | None) -> None:
-    """A table of the findings by kind, the most severe first, and what to do next."""
+@data.command
+def preview(
+    path: str,
+    out: Path,
+    /,
+    *,
+    recipe: str | None = None,
+    set_: Settings = None,
+    num: int = 8,
+    variants: int = 8,
+    seed: int = 0,
+) -> None:
+    """Draw what augmentation makes of some images: one row each, first the image itself, then variants of it.
+
+    A first block of rows shows `data.augmentation`, which changes the training images; a second one what the critic
+    sees, where game.classical, game.diffaugment, game.ada or game.instance_noise change that, too.
+
+    Parameters
+    ----------
+    path
+        What `equipoise train --data` takes, "digits" among it.
+    out
+        The picture to write, .png.
+    recipe
+        What `equipoise train` takes; by default that for images.
+    set_
+        Changes to the recipe as key=value, for example data.augmentation.rotation=10 game.diffaugment=true.
+    num
+        Images.
+    variants
+        Variants of each.
+    seed
+        Other images and other variants.
+    """
+    from equipoise.core.disk import disk_errors
+    from equipoise.core.errors import RecipeError
+    from equipoise.recipes import load
+    from equipoise.runs.preview import previewed, write_preview
+    from equipoise.runs.recipe import parse_setting
+
+    if out.suffix.lower() != ".png":
+        raise RecipeError(f"{out}: expected a name ending in .png.")
+    chosen, _ = load(recipe, data=path, settings=dict(map(parse_setting, set_ or [])))
+    seen = previewed(chosen, num=num, variants=variants, seed=seed)
+    with disk_errors("writing the preview", out.parent):
+        write_preview(seen, out)
+    for line in seen.lines:
+        print(line)
+    print(out)
+
+
+def place_of(path: Path, part: str | None, progress: "Progress") -> tuple[Path, str | None]:
+    """Where data lies and which part of it is meant, after a set by name has been fetched. Raises `DataError`."""
+    from equipoise.data.named import Wanted, fetched, is_name
+    from equipoise.data.open import missing
+
+    path = path.expanduser()
+    if path.exists():
+        return path, part
+    if not is_name(str(path)):
+        raise missing(path)
+    return fetched(Wanted(name=str(path), part=part or "train"), progress=progress), None
+
+
+def print_inspection(inspection: "Inspection", page: Path | None, path: str) -> None:
+    """A table of the findings by kind, the most severe first, and what to do next with the data called `path`."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -187,7 +262,7 @@ def print_inspection(inspection: "Inspection", page: Path | None) -> None:
     counts = ", ".join(f"{number:,} {medium}" for medium, number in inspection.counts.items())
     classes = f" in {len(inspection.classes):,} classes" if inspection.classes else ""
     parts = f" ({', '.join(f'{part} {number:,}' for part, number in inspection.parts.items())})"
-    print(f"{printable(inspection.path)}: {counts}{classes}{parts if inspection.parts else ''}.")
+    print(f"{printable(path)}: {counts}{classes}{parts if inspection.parts else ''}.")
     if inspection.remembered:
         print("Looked at before: nothing has changed since, so the findings are those of then (--fresh looks again).")
     console = Console()
@@ -212,7 +287,7 @@ def print_inspection(inspection: "Inspection", page: Path | None) -> None:
     print()
     for line in inspection.unseen:
         print(printable(line))
-    source = shlex.quote(printable(inspection.path))
+    source = shlex.quote(printable(path))
     if page is not None:
         print(f"Page         {page}")
     elif inspection.findings:
@@ -252,7 +327,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
         def tell(what: str, finished: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what.capitalize(), total=total)
-            bar.update(tasks[what], completed=finished)
+                tasks[what] = bar.add_task(what.capitalize(), total=total or None)
+            bar.update(tasks[what], completed=finished, total=total or None)
 
         yield tell

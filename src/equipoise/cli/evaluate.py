@@ -1,7 +1,7 @@
 """`equipoise evaluate`: how good the samples of a run are."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,8 @@ def evaluate(
     num: int | None = None,
     seed: int = 0,
     at: str = "newest",
+    features: str | None = None,
+    resizer: Literal["bilinear-tf1", "bicubic-antialiased"] = "bilinear-tf1",
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Measure samples of a run against held-out real examples, with real against real beside it.
@@ -27,16 +29,23 @@ def evaluate(
         Of the samples.
     at
         Of which checkpoint: newest, best, or a step.
+    features
+        What examples are measured through: inception:FILE with the weights of FID, or FILE.py:FUNCTION that returns a
+        network from images to features. By default a small network that is fitted to the data once.
+    resizer
+        How images come to the size of Inception: as in the original FID, or as in clean-fid.
     json
         Print the result as JSON.
     """
     import json as encoder
 
     from equipoise.cli.show import checkpoint, metrics_table
+    from equipoise.runs.extractors import extractor_of
     from equipoise.runs.run import Run
 
+    extractor = None if features is None else extractor_of(features, resizer=resizer)
     opened = Run.open(run)
-    result = opened.evaluate(num=num, seed=seed, at=checkpoint(at))
+    result = opened.evaluate(num=num, seed=seed, at=checkpoint(at), extractor=extractor)
     opened.report()
     if json:
         print(encoder.dumps(result.to_json(), indent=1))

@@ -1,4 +1,4 @@
-"""`equipoise sample`: pictures from a trained generator."""
+"""`equipoise sample`: pictures, or the numbers themselves, from a trained generator."""
 
 from pathlib import Path
 from typing import Annotated
@@ -39,12 +39,12 @@ def sample(
     at
         Which checkpoint: newest, best, or a step.
     out
-        The picture to write, .png; by default samples/ in the run folder. An .npy file takes the values themselves.
+        The picture to write, .png; by default samples/ in the run folder. An .npy file takes the values themselves,
+        float32 in the units of the data, with a label beside it.
     """
-    import numpy as np
-
     from equipoise.cli.show import checkpoint
     from equipoise.core.disk import disk_errors
+    from equipoise.runs.provenance import Label, write_array
     from equipoise.runs.run import Run
 
     if not 1 <= num <= 4096:
@@ -72,7 +72,7 @@ def sample(
     if path.suffix == ".npy":
         with disk_errors("writing samples", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.save(path, x.numpy())
+            write_array(x.numpy(), path, Label(run=opened.id, step=step, seed=seed))
     else:
         opened.write_samples(x, path, seed=seed, columns=8 if interpolate else None, step=step)
     print(path)

@@ -14,7 +14,6 @@ from equipoise.core.disk import readable
 from equipoise.core.errors import RecipeError
 from equipoise.engine.trainer import Trainer
 from equipoise.runs.evaluation import Evaluation, rows
-from equipoise.runs.parts import Examples
 from equipoise.runs.recipe import Recipe, to_toml
 from equipoise.runs.run import At, Run, describe, threads
 
@@ -62,13 +61,13 @@ def metrics_table(result: Evaluation) -> None:
 
 def dry(recipe: Recipe, origin: str) -> None:
     """The resolved recipe, players, parameters, shapes, predicted memory and time; nothing is written."""
-    source = recipe.data.open()
-    run = Run(Path("(dry run)"), recipe, origin, Examples(source.name, source.shape, source.classes))
+    run = Run.draft(recipe, origin=origin, folder=Path("(dry run)"))
+    source = run.source()
     parts = run.parts(source)
-    trainer = run.trainer(parts.train.to(run.device))
+    trainer = run.trainer(parts.train)
     print(to_toml(recipe))
     print(describe(source, parts).replace("Data: ", "Data        "))
-    for note in (*source.notes, *source.skipped):
+    for note in (*parts.train.notes, *source.skipped):
         print(f"            {note}")
     for player, seat in trainer.seats.items():
         number = sum(p.numel() for p in seat.parameters.values())

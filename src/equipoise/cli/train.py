@@ -25,7 +25,8 @@ def train(
     recipe
         The name of a recipe (see `equipoise recipes`), a .toml file, or FILE.py:FUNCTION.
     data
-        A folder of images, a folder of folders (classes), a .zip of either, or an .npy or .npz file.
+        A folder of images, a folder of folders (classes), a .zip of either, or an .npy or .npz file; or the name of a
+        set: mnist, fashion-mnist, cifar10, cifar100, hub:OWNER/NAME, digits.
     set_
         Changes to the recipe as key=value, for example training.steps=2000 game.loss=hinge.
     run

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 
 from equipoise.core.errors import DataError, nearest
 from equipoise.data.files import check_members, natural_order
-from equipoise.data.images import Fit, check_rules, fitted
+from equipoise.data.images import Filter, Fit, check_rules, fitted
 from equipoise.data.source import ArraySource, tensor_source
 
 PAIRS = {"images": "labels", "x": "y", "train_images": "train_labels", "x_train": "y_train", "arr_0": "labels"}
@@ -22,6 +23,11 @@ LUMA = (0.299, 0.587, 0.114)
 
 MAX_ARRAY_BYTES = 64 * 2**30
 
+ValueRange = tuple[float, float] | Literal["any"]
+"""What the values of an array may be: the ends of a range that becomes [-1, 1], or anything."""
+
+REMEDY = 'say what they mean by data.range = [low, high], or let them be measured by data.standardise = "range"'
+
 
 def array(
     path: str | Path,
@@ -29,6 +35,8 @@ def array(
     size: int | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
+    filter: Filter = "auto",
+    value_range: ValueRange | None = None,
     part: str | None = None,
     images_key: str | None = None,
     labels_key: str | None = None,
@@ -38,13 +46,15 @@ def array(
     - uint8 [N, H, W], [N, H, W, C] or [N, C, H, W] are images; the channel axis is the one of length 1 or 3.
     - Floats of these shapes are images too: all in [0, 1] (stretched to [-1, 1]) or all in [-1, 1] (kept).
     - Floats [N, D] are vectors and may have any range. All floats must be finite.
+    - With a `value_range` (low, high), whole numbers and floats of any type become [-1, 1] linearly, held at its ends
+      where they lie outside; a note says how many did. With "any" they are taken as they are, but for bytes of images.
     - In an .npz the images are called images, x, train_images, x_train or arr_0, and the labels accordingly labels, y,
       train_labels or y_train; `part` "test" asks for test_images or x_test; `images_key`, `labels_key` name others.
     - Labels are one whole number (or text) per example, of any values; they become classes 0 … K-1 in order.
     - Images that are not square, or not of `size` and `channels`, are brought there by the rules of `images.decode`.
     """
     path = Path(path)
-    check_rules(size, channels, fit)
+    check_rules(size, channels, fit, filter)
     if not path.is_file():
         raise DataError(f"{path} does not exist or is not a file. Expected an .npy or .npz file.")
     labels = None
@@ -67,16 +77,30 @@ def array(
 
     if len(values.shape) == 0 or len(values) < 2:
         raise DataError(f"{where} has shape {list(values.shape)}. Expected at least 2 examples along the first axis.")
+    if values.size == 0:
+        raise DataError(
+            f"{where} has shape {list(values.shape)}: there are no pixels or values. Expected at least one."
+        )
     if values.dtype.kind == "f":
         _refuse_not_finite(where, values)
+    notes: tuple[str, ...] = ()
+    if value_range is not None and values.dtype.kind in "iuf":
+        if value_range != "any":
+            values, notes = _mapped(values, *value_range)
+        elif values.dtype != np.uint8 or values.ndim == 2:
+            values = values.astype(np.float32)
     if values.ndim == 2 and values.dtype.kind == "f":
         tensor = torch.from_numpy(values.astype(np.float32))
     else:
         images = _channels_first(where, values)
-        images = images if images.dtype == np.uint8 else _in_range(where, images)
-        tensor = torch.from_numpy(_resized(_recoloured(images, channels), size, fit))
+        ends = (0, 255) if images.dtype == np.uint8 else (-1, 1)
+        if images.dtype != np.uint8 and value_range is None:
+            images = _in_range(where, images)
+        elif images.dtype != np.uint8 and value_range == "any":
+            ends = float(images.min()), float(images.max())
+        tensor = torch.from_numpy(_resized(_recoloured(images, channels), size, fit, filter, ends))
     classes, numbers = _classes(path, labels, len(values))
-    source = tensor_source(path.name, tensor, numbers, classes=classes)
+    source = replace(tensor_source(path.name, tensor, numbers, classes=classes), notes=notes)
     return source if part is None else replace(source, name=f"{path.name} ({part})")
 
 
@@ -144,7 +168,7 @@ def _channels_first(where: str, values: np.ndarray) -> np.ndarray:
     if values.dtype != np.uint8 and values.dtype.kind != "f":
         raise DataError(
             f"{where} holds {values.dtype} values of shape {shape}. Expected uint8 in 0..255, or floats in [-1, 1]. "
-            "Convert them, as with array.astype(np.uint8) where they are 0..255 already."
+            f"Convert them, as with array.astype(np.uint8) where they are 0..255 already; or {REMEDY}."
         )
     what = f"{where} has shape {shape}"
     axes = "Expected [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1 or 3."
@@ -176,10 +200,23 @@ def _in_range(where: str, images: np.ndarray) -> np.ndarray:
     if low < -1 or high > 1:
         raise DataError(
             f"{where} has floats from {low:g} to {high:g}. Expected all in [0, 1] or all in [-1, 1]. "
-            "Divide by the largest possible value, or save uint8."
+            f"Divide by the largest possible value, or save uint8; or {REMEDY}."
         )
     images = images.astype(np.float32)
     return images * 2 - 1 if low >= 0 else images
+
+
+def _mapped(values: np.ndarray, low: float, high: float) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Numbers from [low, high] to [-1, 1], float32, and what there is to say of those outside."""
+    if not low < high:
+        raise DataError(f"The range of values is [{low:g}, {high:g}]. Expected a lower end below the upper one.")
+    mapped, num_outside = np.empty(values.shape, np.float32), 0
+    for begin in range(0, len(values), 256):  # in double precision, which all at once would need much memory
+        some = values[begin : begin + 256].astype(np.float64)
+        num_outside += np.count_nonzero((some < low) | (some > high))
+        mapped[begin : begin + 256] = ((some - low) * (2 / (high - low)) - 1).clip(-1, 1)
+    note = f"{num_outside:,} of {values.size:,} values lie outside of [{low:g}, {high:g}] and were clipped"
+    return mapped, (note,) if num_outside else ()
 
 
 def _recoloured(images: np.ndarray, channels: int | None) -> np.ndarray:
@@ -192,21 +229,19 @@ def _recoloured(images: np.ndarray, channels: int | None) -> np.ndarray:
     return np.tensordot(images, np.array(LUMA, np.float32), axes=(1, 0))[:, None]
 
 
-def _resized(images: np.ndarray, size: int | None, fit: Fit) -> np.ndarray:
+def _resized(images: np.ndarray, size: int | None, fit: Fit, filter: Filter, ends: tuple[float, float]) -> np.ndarray:
+    """Square images, whose values stay between the ends; the lower one is black."""
     num, channels, height, width = images.shape
     side = size or min(height, width)
-    if side < 1:
-        raise DataError(f"Images of {height} x {width} pixels have no pixels. Expected at least 1 x 1.")
     if height == width == side:
         return np.array(images, order="C")  # a copy: the file may be mapped
     # One plane at a time: Pillow has no colour images of floats, and for bytes the result is the same.
-    black = 0 if images.dtype == np.uint8 else -1
     resized = np.empty((num, channels, side, side), images.dtype)
     for example in range(num):
         for channel in range(channels):
             plane = Image.fromarray(np.ascontiguousarray(images[example, channel]))
-            resized[example, channel] = np.asarray(fitted(plane, side, fit, black=black))
-    return resized if images.dtype == np.uint8 else resized.clip(-1, 1)  # the filters overshoot
+            resized[example, channel] = np.asarray(fitted(plane, side, fit, black=ends[0], filter=filter))
+    return resized if images.dtype == np.uint8 else resized.clip(*ends)  # the filters overshoot
 
 
 def _classes(path: Path, labels: np.ndarray | None, num: int) -> tuple[tuple[str, ...], torch.Tensor | None]:

@@ -1,14 +1,11 @@
 """Images from a folder or a zip: in memory where they fit, else decoded from disk for each batch."""
 
-import functools
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar, final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -16,9 +13,10 @@ from torch import Tensor
 
 from equipoise.core.errors import DataError
 from equipoise.data.files import Files, folder_files, natural_order, zip_files
-from equipoise.data.images import Fit, Header, check_rules, decode, measure
+from equipoise.data.images import Filter, Fit, Header, check_rules, decode, measure
 from equipoise.data.layout import Layout, find_layout
 from equipoise.data.source import ArraySource, Source, to_float, without_labels
+from equipoise.data.threads import in_threads
 
 MEMORY = 2 * 2**30
 SKIPPED_SHARE = 0.01
@@ -30,6 +28,7 @@ def folder(
     size: int | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
+    filter: Filter = "auto",
     part: str | None = None,
     memory: int = MEMORY,
 ) -> Source:
@@ -40,7 +39,7 @@ def folder(
     Sets of more than `memory` bytes of decoded pixels are decoded again for each batch, with the same values.
     """
     path = Path(path)
-    check_rules(size, channels, fit)
+    check_rules(size, channels, fit, filter)
     if not path.exists():
         raise DataError(f"{path} does not exist. Expected a folder of images or a .zip of one.")
     files = zip_files(path) if path.is_file() else folder_files(path)
@@ -50,7 +49,7 @@ def folder(
     _refuse_many(path, skipped, layout.names, known)
 
     while True:
-        rules = _infer(known, size, channels, fit)
+        rules = _infer(known, size, channels, fit, filter)
         names = tuple(known)
         num_bytes = len(names) * rules.channels * rules.size**2
         pixels = None
@@ -63,7 +62,7 @@ def folder(
         if not damaged:
             break
         # A damaged file may have been the smallest, or the only one in colour: then all are decoded again.
-        if _infer(known, size, channels, fit) == rules:
+        if _infer(known, size, channels, fit, filter) == rules:
             if pixels is not None:
                 pixels = pixels[torch.tensor([name not in damaged for name in names])]
             break
@@ -94,6 +93,7 @@ class Rules(NamedTuple):
     size: int
     channels: int
     fit: Fit
+    filter: Filter = "auto"
 
 
 @final
@@ -163,7 +163,7 @@ def _look_at_all(files: Files, names: Sequence[str], skipped: dict[str, str]) ->
             return str(error)
 
     known: dict[str, _Seen] = {}
-    for name, seen in zip(names, _in_threads(look, names), strict=True):
+    for name, seen in zip(names, in_threads(look, names), strict=True):
         if isinstance(seen, str):
             skipped[name] = seen
         else:
@@ -177,23 +177,25 @@ def _decode_all(files: Files, names: Sequence[str], rules: Rules, into: Tensor |
 
     def read(row: int) -> str | None:
         try:
-            pixels = decode(files.read(names[row]), size=rules.size, channels=rules.channels, fit=rules.fit)
+            data = files.read(names[row])
+            pixels = decode(data, size=rules.size, channels=rules.channels, fit=rules.fit, filter=rules.filter)
         except DataError as error:
             return str(error)
         if rows is not None:
             np.copyto(rows[row], pixels)
         return None
 
-    reasons = _in_threads(read, range(len(names)))
+    reasons = in_threads(read, range(len(names)))
     return {name: reason for name, reason in zip(names, reasons, strict=True) if reason is not None}
 
 
-def _infer(known: Mapping[str, _Seen], size: int | None, channels: int | None, fit: Fit) -> Rules:
+def _infer(known: Mapping[str, _Seen], size: int | None, channels: int | None, fit: Fit, filter: Filter) -> Rules:
     headers = [seen.header for seen in known.values()]
     return Rules(
         size=size or min(min(header.width, header.height) for header in headers),
         channels=channels or (1 if all(header.grey for header in headers) else 3),
         fit=fit,
+        filter=filter,
     )
 
 
@@ -227,7 +229,8 @@ def _size_note(known: Mapping[str, _Seen], rules: Rules) -> list[str]:
 
 
 def _fingerprint(layout: Layout, known: Mapping[str, _Seen], rules: Rules) -> str:
-    digest = hashlib.sha256(json.dumps(rules).encode())
+    # Runs from before there was a choice of filters hold the fingerprint without it.
+    digest = hashlib.sha256(json.dumps(rules if rules.filter != "auto" else rules[:3]).encode())
     for name, seen in known.items():
         label = None if layout.labels is None else layout.labels[name]
         digest.update(json.dumps([name[len(layout.base) :], seen.num_bytes, seen.digest, label]).encode())
@@ -237,20 +240,3 @@ def _fingerprint(layout: Layout, known: Mapping[str, _Seen], rules: Rules) -> st
 def _printable(text: str) -> str:
     # File names may hold bytes that are no text; printing them raw would raise.
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(os.cpu_count() or 1, 16), thread_name_prefix="decode")
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def _in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[Result]:
-    # Chunks: handing over a small image one at a time costs as much as decoding it.
-    length = max(1, min(64, len(items) // 16))
-    chunks = [items[begin : begin + length] for begin in range(0, len(items), length)]
-    for results in _pool().map(lambda chunk: [function(item) for item in chunk], chunks):
-        yield from results

@@ -13,6 +13,9 @@ from equipoise.core.errors import DataError, nearest
 Fit = Literal["crop", "pad", "stretch"]
 """How an image that is not square becomes square: centre crop, black edges, or distortion."""
 
+Filter = Literal["auto", "lanczos", "bicubic", "bilinear", "hamming", "box", "nearest"]
+"""By what images are resized, antialiased but for "nearest"; "auto" is Lanczos where an axis shrinks, else bicubic."""
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000
@@ -36,6 +39,7 @@ def decode(
     size: int | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
+    filter: Filter = "auto",
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """The pixels of an encoded image, uint8 [C, H, W].
@@ -48,11 +52,11 @@ def decode(
     - `channels`: None keeps grey as 1 and colour as 3; 1 takes the luma of ITU-R 601; 3 repeats grey.
     - `size`: None keeps height and width. Otherwise the result is `size` x `size`: "crop" takes the central square,
       "pad" keeps all and centres it on black, "stretch" ignores the aspect ratio.
-    - Filter: Lanczos with antialias where an axis shrinks, else bicubic.
+    - `filter`: "auto" is Lanczos with antialias where an axis shrinks, else bicubic; or one of them by name.
 
     Anything else is an `ImageError`.
     """
-    check_rules(size, channels, fit)
+    check_rules(size, channels, fit, filter)
     with _reasons():
         image = _open(data, max_pixels)
         image.load()
@@ -63,7 +67,7 @@ def decode(
         if channels is not None:
             image = image.convert("L" if channels == 1 else "RGB")
         if size is not None:
-            image = fitted(image, size, fit)
+            image = fitted(image, size, fit, filter=filter)
         pixels = np.asarray(image)  # [H, W] or [H, W, 3]
         return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
@@ -75,7 +79,7 @@ def measure(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
         return Header(image.width, image.height, _is_grey(image))
 
 
-def fitted(image: Image.Image, size: int, fit: Fit, *, black: float = 0) -> Image.Image:
+def fitted(image: Image.Image, size: int, fit: Fit, *, black: float = 0, filter: Filter = "auto") -> Image.Image:
     """The image as a square of `size` pixels, by the rules of `decode`."""
     width, height = image.size
     target = (size, size)
@@ -89,7 +93,8 @@ def fitted(image: Image.Image, size: int, fit: Fit, *, black: float = 0) -> Imag
         target = (max(1, round(width * scale)), max(1, round(height * scale)))
     if image.size != target:
         shrinks = target[0] < image.width or target[1] < image.height
-        image = image.resize(target, Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC)
+        chosen = ("lanczos" if shrinks else "bicubic") if filter == "auto" else filter
+        image = image.resize(target, Image.Resampling[chosen.upper()])
     if target == (size, size):
         return image
     canvas = Image.new(image.mode, (size, size), black)
@@ -97,7 +102,7 @@ def fitted(image: Image.Image, size: int, fit: Fit, *, black: float = 0) -> Imag
     return canvas
 
 
-def check_rules(size: int | None, channels: int | None, fit: str) -> None:
+def check_rules(size: int | None, channels: int | None, fit: str, filter: str = "auto") -> None:
     """Refuses rules that make no sense, whatever the image."""
     if size is not None and size < 1:
         raise DataError(f"size={size}: expected a number of pixels of at least 1.")
@@ -105,6 +110,8 @@ def check_rules(size: int | None, channels: int | None, fit: str) -> None:
         raise DataError(f"channels={channels}: expected 1 (grey) or 3 (colour).")
     if fit not in get_args(Fit):
         raise DataError(f"fit={fit!r} is unknown. {nearest(fit, get_args(Fit))}")
+    if filter not in get_args(Filter):
+        raise DataError(f"filter={filter!r} is unknown. {nearest(filter, get_args(Filter))}")
 
 
 _DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")

@@ -77,6 +77,27 @@ def find_layout(where: str, files: Files, part: str | None) -> Layout:
     return Layout(base, tuple(images), labels, tuple(notes))
 
 
+def images_of(where: str, files: Files, part: str | None) -> tuple[str, ...]:
+    """All images, whatever folders they lie in; those of a part, if one is named or if there are parts to choose from.
+
+    The order is natural.
+    """
+    part = part.strip("/") if part is not None else None
+    names = [name for name in files.names if _is_visible(name)]
+    images = sorted((name for name in names if _suffix(name) in SUFFIXES), key=natural_order)
+    if not images:
+        raise DataError(_nothing_found(where, sorted(names)))
+    base = _entered(images, "", lambda base: part is not None and _any_below(images, f"{base}{part}/"))
+    chosen = _training_part(images, base) if part is None else part
+    if chosen is None:
+        return tuple(images)
+    below = tuple(name for name in images if name.startswith(f"{base}{chosen}/"))
+    if not below:
+        folders = {str(parent) for name in images for parent in PurePosixPath(name).parents} - {"."}
+        raise DataError(f"{where} has no images in a part named {part!r}. {nearest(str(part), folders)}")
+    return below
+
+
 def _is_visible(name: str) -> bool:
     return not any(step.startswith(".") or step == "__MACOSX" for step in name.split("/"))
 

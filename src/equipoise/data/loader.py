@@ -1,6 +1,6 @@
 """Which examples are drawn at which position: a pure function, one permutation of the source per epoch."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -33,13 +33,16 @@ class Loader:
         self.changes = changes
         self._orders: dict[int, Tensor] = {}
 
-    def __call__(self, position: int, size: int) -> Tensor | tuple[Tensor, Tensor]:
-        """The examples at `position` … `position + size - 1`: x, or (x, y) with labels."""
+    def __call__(self, position: int, size: int) -> Any:
+        """The examples at `position` … `position + size - 1`: x, (x, y) with labels, or (given, target) of pairs."""
         chosen = self.indices(position, size)
-        x = self.source.examples(chosen)  # [N, *shape]
-        if self.changes is not None:
-            x = changed(x, self.changes, draw=generator(self.seed, "augmentation", position))
-        return (x, self.source.labels(chosen)) if self.with_labels else x
+        draw = generator(self.seed, "batch", position)
+        batch = self.source.batch(chosen, labels=self.with_labels, draw=draw)  # [N, *shape]
+        if self.changes is None:
+            return batch
+        x, *rest = batch if self.with_labels else (batch,)
+        x = changed(x, self.changes, draw=generator(self.seed, "augmentation", position))
+        return (x, *rest) if rest else x
 
     def indices(self, position: int, size: int) -> Tensor:
         """Their numbers in the source, int64 [N]."""

@@ -30,7 +30,6 @@ from equipoise.data.folders import (
     _decode_all,
     _Description,
     _fingerprint,
-    _in_threads,
     _infer,
     _numbered,
     _printable,
@@ -38,11 +37,12 @@ from equipoise.data.folders import (
     _Seen,
     _size_note,
 )
-from equipoise.data.images import Fit, Header, check_rules, decode, measure
+from equipoise.data.images import Filter, Fit, Header, check_rules, decode, measure
 from equipoise.data.layout import INDEX as LABELS
 from equipoise.data.layout import find_layout
 from equipoise.data.outlet import new_folder
 from equipoise.data.source import ArraySource, Source
+from equipoise.data.threads import in_threads
 
 INDEX = "shards.json"
 FORMAT = "equipoise-shards"
@@ -164,6 +164,7 @@ def sharded(
     size: int | None = None,
     channels: int | None = None,
     fit: Fit = "crop",
+    filter: Filter = "auto",
     part: str | None = None,
     memory: int = MEMORY,
 ) -> Source:
@@ -172,12 +173,12 @@ def sharded(
     Where all fit into `memory` bytes they are decoded at once, else nothing is read but the index until examples are
     asked for. What is read is compared with its hash in the index.
     """
-    check_rules(size, channels, fit)
+    check_rules(size, channels, fit, filter)
     opened = _opened(path)
     layout = find_layout(str(path), opened.files, part)
     known = {name: opened.known[name] for name in layout.names}
     _refuse_many(path, {}, layout.names, known)
-    rules = _infer(known, size, channels, fit)
+    rules = _infer(known, size, channels, fit, filter)
     classes, targets = _numbered(layout.names, layout.labels)
     described = _Description(
         name=path.name,
@@ -271,7 +272,7 @@ def _look(files: Files, names: Sequence[str]) -> tuple[dict[str, _Seen], dict[st
         except DataError as error:
             return str(error)
 
-    looks = dict(zip(names, _in_threads(look, names), strict=True))
+    looks = dict(zip(names, in_threads(look, names), strict=True))
     seen = {name: look for name, look in looks.items() if not isinstance(look, str)}
     return seen, {name: look for name, look in looks.items() if isinstance(look, str)}
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from equipoise.data.splits import k_fold
 class Source(ABC):
     """A finite set of examples. What it answers depends on the indices alone.
 
-    Images are [C, H, W] in [-1, 1] (a byte b means b / 127.5 - 1); vectors are [D] and may have any range.
+    Images are [C, H, W] in [-1, 1] (a byte b means b / 127.5 - 1); vectors are [D] and may have any range. Only what is
+    still to be standardised (`standardise.standardised`) may be images of another range.
     """
 
     name: str
@@ -43,6 +44,14 @@ class Source(ABC):
     @abstractmethod
     def labels(self, indices: Tensor) -> Tensor:
         """Their class numbers: int64 [N] on the source's device. A `DataError` where there are no labels."""
+
+    def batch(self, indices: Tensor, *, labels: bool = False, draw: torch.Generator | None = None) -> Any:
+        """What a game is given of these examples: x, or (x, y) with labels; (given, target) from sources of pairs.
+
+        `draw` is the randomness of training, for sources that crop or degrade; without it every answer is the same.
+        """
+        x = self.examples(indices)
+        return (x, self.labels(indices)) if labels else x
 
     @abstractmethod
     def to(self, device: torch.device | str) -> "Source":
@@ -147,6 +156,9 @@ class Subset(Source):
 
     def labels(self, indices: Tensor) -> Tensor:
         return self.whole.labels(self.indices[indices.cpu()])
+
+    def batch(self, indices: Tensor, *, labels: bool = False, draw: torch.Generator | None = None) -> Any:
+        return self.whole.batch(self.indices[indices.cpu()], labels=labels, draw=draw)
 
     def to(self, device: torch.device | str) -> "Subset":
         return replace(self, whole=self.whole.to(device))

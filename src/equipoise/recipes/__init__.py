@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.core.errors import RecipeError, nearest
+from equipoise.data.named import PREFIX, is_name
 from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.toy import grid, ring
 from equipoise.runs.loading import is_python_recipe, python_recipe
+from equipoise.runs.parts import DATA_KINDS, DataSettings
 from equipoise.runs.recipe import Recipe, read_toml, with_settings
 
 SHIPPED: dict[str, Callable[[], Recipe]] = {
@@ -22,6 +24,17 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "grid": grid,
 }
 
+OF_READING = (
+    *DataSettings.model_fields,  # what is held out, augmentation, standards
+    "size",
+    "channels",
+    "part",
+    "fit",
+    "filter",
+    "range",
+)
+"""Settings of data that stay when the data itself is exchanged."""
+
 
 def load(
     name: str | Path | Recipe | None = None,
@@ -32,7 +45,8 @@ def load(
     """A recipe and its origin, from the name of a shipped one, a TOML file, `file.py:function`, or a `Recipe`.
 
     Without a name: "digits", or "images" if there is data. A TOML file may start from a shipped recipe by
-    `base = "name"`. `data` replaces the recipe's data by files; `settings` are dotted keys.
+    `base = "name"`. `data` replaces the recipe's data: a path, or the name of a set (`data.named`, "digits") where no
+    such path exists; how examples are read stays as it was. `settings` are dotted keys.
     Raises `RecipeError` naming the nearest valid name or key.
     """
     default = "images" if data is not None else "digits"
@@ -53,10 +67,23 @@ def load(
     else:
         recipe = shipped(origin)
     if data is not None:
-        named = {**recipe.data.model_dump(), **changes.get("data", {})}
-        keep = {k: named[k] for k in ("held_out", "size", "channels", "part", "fit") if named.get(k) is not None}
-        changes["data"] = {"kind": "files", "path": str(Path(data).expanduser().absolute()), **keep}
+        before = {**recipe.data.model_dump(), **changes.get("data", {})}
+        changes["data"] = elsewhere(data, before)
     return with_settings(with_settings(recipe, changes), settings or {}), origin
+
+
+def elsewhere(data: str | Path, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of data at a path or by a name, with what was said before about how it is read and divided."""
+    path, text = Path(data).expanduser(), str(data)
+    place: dict[str, Any] = {"kind": "files", "path": str(path.absolute())}
+    if not path.exists() and text == "digits":
+        place = {"kind": "digits"}
+    elif not path.exists() and is_name(text):
+        place = {"kind": "hub", "name": text.removeprefix(PREFIX)}
+    if place["kind"] != "hub" and before.get("kind") == "hub":
+        before = {key: value for key, value in before.items() if key != "part"}  # splits are no folders
+    keep = {key: before[key] for key in OF_READING if before.get(key) is not None}
+    return place | {key: value for key, value in keep.items() if key in DATA_KINDS[place["kind"]].model_fields}
 
 
 def shipped(name: str) -> Recipe:

@@ -160,6 +160,8 @@ def judged_anew(members: Sequence[Member], judge: Run, num: int | None) -> list[
             )
         game, step = one.run.trained_game()
         held_out, train, fake, _ = drawn(judge, one.run.latent(game), parts, num=num, seed=0)
+        fake = one.run.in_units(fake)  # two runs may have standardised their data differently
+        fake = fake if judge.standard is None else judge.standard.forward(fake)
         result = evaluate(extractor, held_out, fake=fake, real_train=train)
         measured = {"step": step, "features": extractor.name, "values": vars(result.fake)}
         done.append(replace(one, measured=measured, provenance=asdict(result.provenance)))

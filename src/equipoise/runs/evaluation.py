@@ -1,5 +1,6 @@
 """How good the fakes are: every metric against held-out reals, beside what other reals reach in their place."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -7,14 +8,21 @@ import torch
 from torch import Tensor
 
 from equipoise.core.seeding import shuffled
+from equipoise.metrics.bins import different_bins
 from equipoise.metrics.cautions import cautions
+from equipoise.metrics.classes import inception_score
 from equipoise.metrics.confidence import Interval, interval_of_metric
 from equipoise.metrics.distribution import density_coverage, frechet_distance, kernel_distance, precision_recall
+from equipoise.metrics.image_quality import MS_SSIM_WEIGHTS, pair_similarity
 from equipoise.metrics.memorisation import Memorisation
+from equipoise.metrics.projections import sliced_wasserstein
 from equipoise.metrics.provenance import Provenance, content_hash
-from equipoise.runs.features import FeatureExtractor, fingerprint
+from equipoise.runs.extractors import Answers, Extractor
 
 FEWEST = 10
+SMALLEST_SIDE = 11
+"""Of the coarsest scale at which the structure of images is compared."""
+Better = Literal["lower", "higher", "equal"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +36,16 @@ class Scores:
     recall: float
     density: float
     coverage: float
+
+
+class Row(NamedTuple):
+    """One line of a table of results."""
+
+    name: str
+    value: float
+    floor: float | None
+    better: Better
+    """"equal": as near to the floor as can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,25 +78,19 @@ class Evaluation:
     """What to beware of in these numbers."""
     memorisation: Memorisation | None = None
     """Whether fakes are copies of training examples; None where nobody looked."""
+    further: tuple[Row, ...] = ()
+    """Metrics that only a thorough evaluation takes the time for."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, numbers and strings."""
         found = None if self.memorisation is None else self.memorisation.to_json()
         interval = None if self.fid_interval is None else self.fid_interval._asdict()
-        return {**asdict(self), "fid_interval": interval, "memorisation": found}
-
-
-class Row(NamedTuple):
-    """One line of a table of results."""
-
-    name: str
-    value: float
-    floor: float | None
-    better: Literal["lower", "higher"]
+        further = [row._asdict() for row in self.further]
+        return {**asdict(self), "fid_interval": interval, "memorisation": found, "further": further}
 
 
 def evaluate(
-    extractor: FeatureExtractor,
+    extractor: Extractor,
     real_held_out: Tensor,
     *,
     fake: Tensor,
@@ -91,7 +103,7 @@ def evaluate(
 
     Sets of different sizes are cut to the smallest by a draw that `seed` decides, because the scores depend on size.
     `requested` int64 [N] are the classes that the fakes should show. A `thorough` evaluation also says how much FID
-    would move with other samples.
+    would move with other samples, and takes further metrics.
 
     >>> from equipoise.data.toy import ring
     >>> from equipoise.runs.features import fit_feature_net
@@ -120,40 +132,41 @@ def evaluate(
     n = min(map(len, sets.values()))
     order = {name: shuffled(len(examples), seed, "evaluation", name)[:n] for name, examples in sets.items()}
     drawn = {name: examples[order[name].to(examples.device)] for name, examples in sets.items()}
-    held_out_features = extractor.features(drawn["real_held_out"])
-    fake_classes, real_classes = extractor.classes(drawn["fake"]), extractor.classes(drawn["real_held_out"])
+    held_out, fakes, others = (extractor.answers(drawn[name]) for name in ("real_held_out", "fake", "real_train"))
+    named = bool(extractor.class_names)
     agreement = None
-    if requested is not None and fake_classes is not None:
-        agreement = (fake_classes.argmax(1) == requested.cpu()[order["fake"]]).double().mean().item()
-    fake_features = extractor.features(drawn["fake"])
+    if requested is not None and fakes.classes is not None:
+        agreement = (fakes.classes.argmax(1) == requested.cpu()[order["fake"]]).double().mean().item()
     return Evaluation(
         feature_space=extractor.name,
         num_samples=n,
-        fake=_scores(held_out_features, fake_features, seed),
-        floor=_scores(held_out_features, extractor.features(drawn["real_train"]), seed),
-        class_shares=_shares(fake_classes, extractor.class_names),
-        real_class_shares=_shares(real_classes, extractor.class_names),
+        fake=_scores(held_out.features, fakes.features, seed),
+        floor=_scores(held_out.features, others.features, seed),
+        class_shares=_shares(fakes.classes, extractor.class_names) if named else None,
+        real_class_shares=_shares(held_out.classes, extractor.class_names) if named else None,
         agreement=agreement,
         agreement_floor=None if agreement is None else extractor.accuracy,
         provenance=Provenance(
             features=extractor.name,
-            weights=fingerprint(extractor),
+            weights=extractor.weights,
+            resizer=extractor.resizer,
             num_real=n,
             num_fake=n,
             reference=content_hash(drawn["real_held_out"]),
             seed=seed,
         ),
-        fid_interval=interval_of_metric(frechet_distance, held_out_features, fake_features) if thorough else None,
+        fid_interval=interval_of_metric(frechet_distance, held_out.features, fakes.features) if thorough else None,
         cautions=tuple(
             sentence
             for metric in ("FID", "KID", "precision and recall")
-            for sentence in cautions(metric, num_real=n, num_fake=n, num_features=held_out_features.shape[1])
+            for sentence in cautions(metric, num_real=n, num_fake=n, num_features=held_out.features.shape[1])
         ),
+        further=tuple(_further(drawn, held_out, fakes, others, seed)) if thorough else (),
     )
 
 
 def rows(evaluation: Evaluation) -> list[Row]:
-    """The table of an evaluation: FID, KID, precision, recall, density, coverage and, where requested, agreement."""
+    """The table of an evaluation: FID, KID, precision and recall, density and coverage, agreement, and the further."""
     fake, floor = evaluation.fake, evaluation.floor
     table = [
         Row("FID", fake.fid, floor.fid, "lower"),
@@ -165,7 +178,7 @@ def rows(evaluation: Evaluation) -> list[Row]:
     ]
     if evaluation.agreement is not None:
         table.append(Row("agreement", evaluation.agreement, evaluation.agreement_floor, "higher"))
-    return table
+    return [*table, *evaluation.further]
 
 
 def _scores(real: Tensor, other: Tensor, seed: int) -> Scores:
@@ -181,6 +194,37 @@ def _scores(real: Tensor, other: Tensor, seed: int) -> Scores:
         density=density,
         coverage=coverage,
     )
+
+
+def _further(
+    drawn: Mapping[str, Tensor], held_out: Answers, fakes: Answers, others: Answers, seed: int
+) -> Iterator[Row]:
+    """Sliced Wasserstein distance and bins of the features, Inception Score of the classes, variety of the images."""
+    real, fake, floor = (answers.features for answers in (held_out, fakes, others))
+    away, away_floor = (sliced_wasserstein(real, x, seed=seed) for x in (fake, floor))
+    yield Row("sliced Wasserstein", away, away_floor, "lower")
+    num_bins = min(100, len(real) // 10, len(real.unique(dim=0)))
+    if num_bins >= 2:
+        bins, bins_floor = (
+            different_bins(real, x, num_bins=num_bins, seed=seed).share_different for x in (fake, floor)
+        )
+        yield Row(f"NDB / {num_bins}", bins, bins_floor, "lower")
+    if fakes.classes is not None and others.classes is not None:
+        num_splits = 10 if len(fake) >= 5000 else 1
+        score, score_floor = (
+            inception_score(answers.classes.softmax(1), num_splits=num_splits, seed=seed).mean
+            for answers in (fakes, others)
+            if answers.classes is not None
+        )
+        yield Row("Inception Score", score, score_floor, "higher")
+    images, reals = drawn["fake"], drawn["real_train"]
+    if images.ndim == 4 and min(images.shape[2:]) >= SMALLEST_SIDE:
+        num_scales = 1
+        while num_scales < len(MS_SSIM_WEIGHTS) and min(images.shape[2:]) / 2**num_scales >= SMALLEST_SIDE:
+            num_scales += 1
+        weights = [weight / sum(MS_SSIM_WEIGHTS[:num_scales]) for weight in MS_SSIM_WEIGHTS[:num_scales]]
+        alike, alike_floor = (pair_similarity(x.clamp(-1, 1), seed=seed, weights=weights) for x in (images, reals))
+        yield Row(f"MS-SSIM of pairs, {num_scales} scale{'s' * (num_scales > 1)}", alike, alike_floor, "equal")
 
 
 def _shares(scores: Tensor | None, class_names: tuple[str, ...]) -> dict[str, float] | None:

@@ -18,6 +18,7 @@ from equipoise.core.schedule import Schedule
 from equipoise.core.seeding import generator, stable_seed
 from equipoise.data.source import Source
 from equipoise.networks.features import FeatureNet, Features
+from equipoise.runs.extractors import Answers
 
 Kind = Literal["classifier", "rotation", "random", "coordinates"]
 
@@ -49,17 +50,36 @@ class FeatureExtractor:
         score = "" if self.accuracy is None else f", {100 * self.accuracy:.1f} % on held-out"
         return f"{self.kind}[{self.source}, {size}-d{score}]"
 
+    @property
+    def weights(self) -> str | None:
+        """SHA-256 of its weights; None of one that has none."""
+        return fingerprint(self)
+
+    @property
+    def resizer(self) -> None:
+        """None: examples are looked at as they are."""
+        return None
+
+    def answers(self, x: Tensor, batch: int = 256) -> Answers:
+        """Features [N, F] of examples [N, *shape] and, where the data has classes, class scores [N, K].
+
+        Both are float32 on the CPU, computed `batch` at a time.
+        """
+        self._check(x)
+        points = x.detach().float().cpu()
+        if self.net is None:
+            return Answers(points, None)
+        found = _answers(self.net, x, batch)
+        features = points if self.kind == "coordinates" else found.features
+        return Answers(features, found.classes if self.class_names else None)
+
     def features(self, x: Tensor, batch: int = 256) -> Tensor:
         """Features [N, F] of examples [N, *shape], float32 on the CPU, computed `batch` at a time."""
-        self._check(x)
-        if self.net is None or self.kind == "coordinates":
-            return x.detach().float().cpu()
-        return _answers(self.net, x, batch).features
+        return self.answers(x, batch).features
 
     def classes(self, x: Tensor, batch: int = 256) -> Tensor | None:
         """Class scores [N, K] of examples [N, *shape], float32 on the CPU; None where the data has no classes."""
-        self._check(x)
-        return _answers(self.net, x, batch).classes if self.net is not None and self.class_names else None
+        return self.answers(x, batch).classes
 
     def _check(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.shape or len(x) == 0:

@@ -20,6 +20,7 @@ from equipoise.engine.checkpoint import Checkpoints
 from equipoise.engine.trainer import Record, Trainer
 from equipoise.metrics.memorisation import memorisation
 from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
+from equipoise.runs.extractors import Extractor
 from equipoise.runs.sampling import samples, settled
 from equipoise.runs.watcher import Watcher, now
 
@@ -147,22 +148,32 @@ def judged(run: "Run", game: LatentGame, parts: Split, *, num: int | None = None
 
 
 def judged_thoroughly(
-    run: "Run", game: LatentGame, parts: Split, *, num: int | None = None, seed: int = 0
+    run: "Run",
+    game: LatentGame,
+    parts: Split,
+    *,
+    num: int | None = None,
+    seed: int = 0,
+    extractor: Extractor | None = None,
 ) -> tuple[Evaluation, Tensor | None]:
-    """As `judged`, with how much FID would move with other samples, and whether fakes are copies.
+    """As `judged`, with further metrics, how much FID would move with other samples, and whether fakes are copies.
 
-    Of images the answer holds a row of the fakes that resemble a training example most, and a row of those examples.
+    `extractor` measures in place of the network that was fitted to the data, which goes on looking for copies. Of
+    images the answer holds a row of the fakes that resemble a training example most, and a row of those examples.
     """
     held_out, train, fake, labels = drawn(run, game, parts, num=num, seed=seed)
-    extractor = run.extractor(parts.train, parts.held_out)
-    result = evaluate(extractor, held_out, fake=fake, real_train=train, requested=labels, seed=seed, thorough=True)
-    if extractor.kind == "coordinates":
+    own = run.extractor(parts.train, parts.held_out)
+    requested = labels if extractor is None else None
+    result = evaluate(
+        extractor or own, held_out, fake=fake, real_train=train, requested=requested, seed=seed, thorough=True
+    )
+    if own.kind == "coordinates":
         return result, None  # in the plane, every point has near neighbours
     known = parts.train.examples(shuffled(len(parts.train), seed, "copies")[:MOST_KNOWN]).cpu()
     unseen = parts.held_out.examples(torch.arange(len(parts.held_out))).cpu()
-    mirrored = extractor.features(known.flip(-1)) if known.ndim == 4 else None
+    mirrored = own.features(known.flip(-1)) if known.ndim == 4 else None
     found = memorisation(
-        *(extractor.features(x) for x in (fake, known, unseen)), mirrored=mirrored, num_pairs=NUM_PAIRS, seed=seed
+        *(own.features(x) for x in (fake, known, unseen)), mirrored=mirrored, num_pairs=NUM_PAIRS, seed=seed
     )
     pairs = torch.cat([fake[[p.fake for p in found.pairs]], known[[p.train for p in found.pairs]]])
     return replace(result, memorisation=found), pairs if pairs.ndim == 4 else None
@@ -223,7 +234,7 @@ def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
     }
 
 
-CARRIED = ("provenance", "fid_interval", "cautions", "memorisation")
+CARRIED = ("provenance", "fid_interval", "cautions", "memorisation", "further")
 """What an entry takes from an evaluation as it is, where there is such a thing."""
 
 

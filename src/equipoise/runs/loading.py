@@ -1,8 +1,9 @@
-"""From a Python file to a recipe: `my_game.py:recipe` names a function that returns one."""
+"""From a Python file to what a function in it returns: `my_game.py:recipe` names one that returns a recipe."""
 
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from equipoise.core.errors import RecipeError, nearest
 from equipoise.runs.recipe import Recipe
@@ -15,10 +16,18 @@ def is_python_recipe(origin: str) -> bool:
 
 def python_recipe(origin: str) -> Recipe:
     """The recipe that a function of a Python file returns. The file is run: use only files that you trust."""
+    recipe = python_object(origin, "a Recipe")
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{origin} returned a {type(recipe).__name__}: expected an equipoise.Recipe.")
+    return recipe
+
+
+def python_object(origin: str, what: str) -> Any:
+    """What a function of a Python file returns. The file is run: use only files that you trust."""
     file, _, function = origin.rpartition(":")
     path = Path(file).resolve()
     if not path.is_file():
-        raise RecipeError(f"There is no file {path}: expected FILE.py:FUNCTION, where the function returns a Recipe.")
+        raise RecipeError(f"There is no file {path}: expected FILE.py:FUNCTION, where the function returns {what}.")
     name = f"equipoise_recipe_{path.stem}"  # a file called random.py must not replace Python's own
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -35,9 +44,6 @@ def python_recipe(origin: str) -> Recipe:
     if function not in functions:
         raise RecipeError(f"{path} has no function {function!r}. {nearest(function, functions)}")
     try:
-        recipe = getattr(module, function)()
+        return getattr(module, function)()
     except Exception as error:
         raise RecipeError(f"{origin} stops with {type(error).__name__}: {error}") from error
-    if not isinstance(recipe, Recipe):
-        raise RecipeError(f"{origin} returned a {type(recipe).__name__}: expected an equipoise.Recipe.")
-    return recipe

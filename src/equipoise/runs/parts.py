@@ -15,9 +15,12 @@ from equipoise.core.game import Game
 from equipoise.core.schedule import Scheduled, weight_and_interval
 from equipoise.data.classical import Changes
 from equipoise.data.digits import digits
+from equipoise.data.images import Filter
+from equipoise.data.named import Wanted, fetched, located
 from equipoise.data.open import open_source
 from equipoise.data.source import Source
 from equipoise.data.stacked import Stacked
+from equipoise.data.standardise import How, Standard, between
 from equipoise.data.toy import Mixture, grid, ring
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
@@ -75,10 +78,30 @@ class DataSettings(Part):
     """Training images are changed at random, anew each time: a generator learns to make such images too."""
     draw: int = 0
     """Another number holds out, and leaves, other examples."""
+    standardise: How = "none"
+    """Each coordinate, or channel of images, by the training examples: from [min, max] to [-1, 1] ("range"), or to
+    mean 0 and deviation 1 ("mean-std"). What is generated comes in the units of the data all the same."""
+    check: bool = True
+    """Whether files are looked at before training, as `equipoise data check` does; what was found is told."""
 
     @abstractmethod
     def open(self) -> Source:
         """All examples. Raises `DataError`."""
+
+    @property
+    def files(self) -> tuple[Path, str | None] | None:
+        """Where examples lie, and the part of it that is used; None of those that are made."""
+        return None
+
+    @property
+    def standardises(self) -> bool:
+        """Whether values of any range become such as networks learn from."""
+        return self.standardise != "none" or self.fixed_standard is not None
+
+    @property
+    def fixed_standard(self) -> Standard | None:
+        """The standard of examples that `open` standardises itself, by numbers that are known beforehand."""
+        return None
 
 
 # ---------------------------------------------------------------- objectives
@@ -443,6 +466,10 @@ class Files(DataSettings):
     part: str | None = None
     """The sub-folder to use, such as "train"."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
+    filter: Filter = "auto"
+    """By what images are resized, antialiased but for "nearest"; "auto": Lanczos where they shrink, else bicubic."""
+    range: tuple[float, float] | None = None
+    """Of an array: the values that become -1 and 1, such as [-1000, 3000] of Hounsfield units; others are clipped."""
 
     @field_validator("path")
     @classmethod
@@ -450,8 +477,85 @@ class Files(DataSettings):
         """A run can be resumed from any folder."""
         return path.expanduser().absolute()
 
+    @model_validator(mode="after")
+    def one_standard(self) -> "Files":
+        """Raise ValueError for a range that is none, or one beside what is measured."""
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"range = {list(self.range)}: expected the lower end first, and a larger upper end.")
+        if self.range is not None and self.standardise != "none":
+            raise ValueError(
+                f'range = {list(self.range)} says already what standardise = "{self.standardise}" would measure. '
+                "Use one of the two."
+            )
+        return self
+
     def open(self) -> Source:
-        return open_source(self.path, size=self.size, channels=self.channels, part=self.part, fit=self.fit)
+        return open_source(
+            self.path,
+            size=self.size,
+            channels=self.channels,
+            part=self.part,
+            fit=self.fit,
+            filter=self.filter,
+            value_range=self.range or (None if self.standardise == "none" else "any"),
+        )
+
+    @property
+    def files(self) -> tuple[Path, str | None]:
+        return self.path, self.part
+
+    @property
+    def fixed_standard(self) -> Standard | None:
+        return between(*self.range) if self.range else None
+
+
+class Hub(DataSettings):
+    """A set of images by its name, fetched once: mnist, fashion-mnist, cifar10, OWNER/NAME of the Hugging Face hub."""
+
+    kind: Literal["hub"] = "hub"
+    name: str
+    """Or the folder of a copy of such a repository."""
+    part: str = "train"
+    """The split."""
+    config: str | None = None
+    """Which of several sets that share the name; the hub calls them subsets."""
+    image: str | None = None
+    """The column of images; by default the only one."""
+    label: str | None = None
+    """The column of classes; by default the only one, if there is any; "" for none."""
+    revision: str | None = None
+    """A branch, tag or commit of the set; by default what is current when it is fetched."""
+    limit: int | None = Field(default=None, ge=2)
+    """The first so many examples only."""
+    size: int | None = Field(default=None, ge=4, le=4096)
+    """Pixels per side; by default the smallest side found."""
+    channels: Literal[1, 3] | None = None
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    filter: Filter = "auto"
+    """By what images are resized, antialiased but for "nearest"; "auto": Lanczos where they shrink, else bicubic."""
+
+    @field_validator("name")
+    @classmethod
+    def from_anywhere(cls, name: str) -> str:
+        """A run can be resumed from any folder."""
+        return located(name)
+
+    def open(self) -> Source:
+        folder, _ = self.files
+        return open_source(folder, size=self.size, channels=self.channels, fit=self.fit, filter=self.filter)
+
+    @property
+    def files(self) -> tuple[Path, str | None]:
+        wanted = Wanted(
+            name=self.name,
+            part=self.part,
+            config=self.config,
+            image=self.image,
+            label=self.label,
+            revision=self.revision,
+            limit=self.limit,
+        )
+        return fetched(wanted), None
 
 
 class Toy(DataSettings):
@@ -475,6 +579,8 @@ class Stack(DataSettings):
     kind: Literal["stacked"] = "stacked"
     path: Path
     size: int | None = Field(default=None, ge=4, le=4096)
+    filter: Filter = "auto"
+    """By what images are resized."""
     num_examples: int = Field(default=100_000, ge=100)
     seed: int = 0
 
@@ -484,8 +590,14 @@ class Stack(DataSettings):
         """A run can be resumed from any folder."""
         return path.expanduser().absolute()
 
+    @property
+    def files(self) -> tuple[Path, str | None]:
+        return self.path, None
+
     def open(self) -> Source:
-        return Stacked(open_source(self.path, size=self.size, channels=1), self.num_examples, seed=self.seed)
+        value_range = None if self.standardise == "none" else "any"
+        grey = open_source(self.path, size=self.size, channels=1, filter=self.filter, value_range=value_range)
+        return Stacked(grey, self.num_examples, seed=self.seed)
 
 
-DATA_KINDS: dict[str, type[Part]] = {"digits": Digits, "files": Files, "mixture": Toy, "stacked": Stack}
+DATA_KINDS: dict[str, type[Part]] = {"digits": Digits, "files": Files, "hub": Hub, "mixture": Toy, "stacked": Stack}

@@ -1,10 +1,12 @@
-"""The one place where pictures are written: each carries a label that says it was made by a model, and is read back."""
+"""The one place where pictures and arrays are written: each has a label that says a model made it, and is read back."""
 
+import hashlib
 import io
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -22,7 +24,7 @@ STATEMENT = "Made by a generative model. Not a photograph or a record of anythin
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """Where a picture comes from: which run made it, at which step, with which tool, when."""
+    """Where a picture or an array comes from: which run made it, at which step, with which tool, when."""
 
     run: str
     step: int
@@ -91,6 +93,16 @@ def write_animation(
         last = [frame.copy() for frame in ImageSequence.Iterator(written)][-1]
     _expect(_same(last, pictures[-1]), "the last frame of an animation")
     return _write(data, Path(path))
+
+
+def write_array(values: np.ndarray, path: Path | str, label: Label) -> Path:
+    """Write an .npy file and beside it, as the format has no room for it, the label: `path`.json, with a SHA-256."""
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    data, path = stream.getvalue(), Path(path)
+    about = {"digital_source_type": DIGITAL_SOURCE_TYPE, **asdict(label), "sha256": hashlib.sha256(data).hexdigest()}
+    _write(json.dumps(about, indent=1).encode(), path.with_name(f"{path.name}.json"))
+    return _write(data, path)
 
 
 def read_label(source: Path | str | bytes) -> Label | None:

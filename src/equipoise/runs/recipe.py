@@ -102,6 +102,7 @@ FREE_TO_CHANGE = (
     "watching",
     "judging",
     "data.path",
+    "data.check",
     *(f"training.{key}" for key in FREE_OF_TRAINING),
 )
 

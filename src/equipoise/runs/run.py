@@ -27,13 +27,16 @@ from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, few, folded, split
+from equipoise.data.standardise import Standard, measured, standardised
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
+from equipoise.runs.data_check import check_before_training
 from equipoise.runs.environment import environment
 from equipoise.runs.evaluation import Evaluation
+from equipoise.runs.extractors import Extractor
 from equipoise.runs.judge import (
     Judge,
     Referee,
@@ -46,7 +49,7 @@ from equipoise.runs.judge import (
 )
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.lock import locked
-from equipoise.runs.parts import Examples
+from equipoise.runs.parts import Adversarial, Examples
 from equipoise.runs.piloting import Intervene, Pilot, described, interventions
 from equipoise.runs.provenance import Label, write_animation, write_png
 from equipoise.runs.recipe import (
@@ -83,6 +86,8 @@ class Run:
     examples: Examples
     opened: Source | None = field(default=None, compare=False, repr=False)
     """The data, where it was opened already."""
+    standard: Standard | None = field(default=None, compare=False, repr=False)
+    """How the units of the data and what is trained on belong together, where they differ."""
 
     @property
     def id(self) -> str:
@@ -97,19 +102,27 @@ class Run:
         if folder is not None:
             folder = folder.resolve()
             refuse_used(folder, recipe)
-        source = recipe.data.open()
-        examples = Examples(source.name, source.shape, source.classes)
+        draft = cls.draft(recipe, origin=origin, folder=folder or Path(recipe.name))
         untimed = recipe.model_copy(update={"training": replace(recipe.training, precision="fp32")})
-        draft = cls(folder or Path(recipe.name), untimed, origin, examples)
-        draft.trainer(draft.parts(source).train.to(draft.device))  # what cannot be trained leaves nothing behind
+        draft.with_recipe(untimed).trainer(draft.parts(draft.source()).train)  # or nothing is left behind
         folder = folder or new_folder(recipe.name)
-        run = cls(folder, recipe, origin, examples, source)
         with disk_errors("creating the run folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
             replace_file(folder / "recipe.toml", to_toml(recipe).encode())
-            card = {"origin": origin, "created": now(), "data": {**vars(run.examples)}}
+            card = {"origin": origin, "created": now(), "data": {**vars(draft.examples)}}
+            if draft.standard is not None and recipe.data.standardise != "none":
+                card["standard"] = draft.standard.to_json()
             replace_file(folder / "run.json", json.dumps(card, indent=1).encode())
-        return run
+        return replace(draft, folder=folder)
+
+    @classmethod
+    def draft(cls, recipe: Recipe, *, origin: str, folder: Path) -> "Run":
+        """A run of which nothing is written: its data is opened and, to be standardised, its training part measured."""
+        source = recipe.data.open()
+        draft = cls(folder, recipe, origin, Examples(source.name, source.shape, source.classes), source)
+        how = recipe.data.standardise
+        standard = recipe.data.fixed_standard if how == "none" else measured(draft.divided(source).train, how)
+        return replace(draft, standard=standard)
 
     @classmethod
     def open(cls, folder: Path | str, *, like: Recipe | None = None) -> "Run":
@@ -126,11 +139,15 @@ class Run:
             card = json.loads((folder / "run.json").read_text("utf-8"))
             data = card["data"]
             examples, origin = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"])), str(card["origin"])
+            standard = Standard.from_json(card["standard"]) if "standard" in card else None
         except (ValueError, KeyError, TypeError) as error:
             raise RecipeError(f"{folder / 'run.json'} is damaged: {error}.") from error
         if is_python_recipe(origin):
             like = python_recipe(origin)
-        return cls(folder, from_dict(read_toml(folder / "recipe.toml"), like=like), origin, examples)
+        recipe = from_dict(read_toml(folder / "recipe.toml"), like=like)
+        if standard is None and recipe.data.standardise != "none":
+            raise RecipeError(f"{folder / 'run.json'} is damaged: what the data was standardised by is missing.")
+        return cls(folder, recipe, origin, examples, standard=standard or recipe.data.fixed_standard)
 
     # ---------------------------------------------------------------- training
 
@@ -181,10 +198,12 @@ class Run:
                 self.check_room(trainer)
                 view.event(describe(source, parts))
                 self.write_environment(trainer, source)
-                for note in source.notes:
+                for note in parts.train.notes:
                     watcher.on_event(trainer.clock, "data", note)
                 for complaint in source.skipped:
                     watcher.on_event(trainer.clock, "skipped_data", f"Skipped {complaint}")
+                for line in [] if resume else check_before_training(self.recipe.data, self.folder):
+                    watcher.on_event(trainer.clock, "data", line)
                 watcher.begin(trainer)
                 judge.begin(trainer)
                 trainer = self.fit(trainer, watcher, judge, source=source)
@@ -304,6 +323,12 @@ class Run:
         """The game at its first step, ready to train. Without a watcher nothing is written."""
         if lines := self.recipe.game.conflicts(self.recipe.training, self.recipe.players):
             raise RecipeError("\n".join(lines))
+        game, images = self.recipe.game, len(train.shape) == 3
+        if self.recipe.data.standardise == "mean-std" and images and isinstance(game, Adversarial):
+            raise RecipeError(
+                f'data.standardise = "mean-std" leaves pixels beyond [-1, 1], which the {game.network.kind} generator '
+                'cannot make: for images it ends in tanh. Use data.standardise = "range".'
+            )
         checkpoints = None
         if watcher is not None and source is not None:
             checkpoints = Checkpoints(
@@ -348,7 +373,15 @@ class Run:
         return (self.opened or self.recipe.data.open()).to(self.device)
 
     def parts(self, source: Source) -> Split:
-        """Examples to train on, and examples that are never trained on: at most three tenths."""
+        """Examples to train on, and examples that are never trained on: both standardised, if the recipe says so."""
+        parts = self.divided(source)
+        if self.recipe.data.standardise == "none":
+            return parts
+        assert self.standard is not None
+        return Split(*(standardised(part, self.standard) for part in parts))
+
+    def divided(self, source: Source) -> Split:
+        """Examples to train on, and examples that are never trained on: at most three tenths; in the data's units."""
         data = self.recipe.data  # the same for every seed of training, so that runs can be compared
         if data.fold is not None:
             number, _, num_folds = data.fold.partition("/")
@@ -386,7 +419,7 @@ class Run:
             )
         with disk_errors("writing the recipe", self.folder):
             replace_file(self.folder / "recipe.toml", to_toml(recipe).encode())
-        return Run(self.folder, recipe, self.origin, self.examples, self.opened)
+        return self.with_recipe(recipe)
 
     def check_checkpoint(self) -> None:
         """Raise `CheckpointError` if the newest checkpoint belongs to another recipe, with the difference."""
@@ -486,7 +519,7 @@ class Run:
         truncation: float = 1.0,
         at: At = "newest",
     ) -> Tensor:
-        """Generated examples, float32 [num, *shape], images in [-1, 1].
+        """Generated examples, float32 [num, *shape]: images in [-1, 1], standardised data in its own units.
 
         `label` is a class by name or number; without it a conditional run gives all classes in turn. Raises
         `CheckpointError` before the first checkpoint, `RecipeError` for a class that the run does not know.
@@ -494,7 +527,8 @@ class Run:
         latent = self.latent(self.trained_game(at)[0])
         labels = None if label is None else torch.full((num,), self.class_number(label))
         with threads(self.recipe.training.threads):
-            return samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
+            x = samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
+        return self.in_units(x)
 
     def interpolate(
         self,
@@ -509,7 +543,16 @@ class Run:
         latent = self.latent(self.trained_game(at)[0])
         labels = None if label is None else torch.full((num_ways,), self.class_number(label))
         with threads(self.recipe.training.threads):
-            return interpolation(latent, num_ways, num_steps, seed=seed, labels=labels, place=self.place)
+            x = interpolation(latent, num_ways, num_steps, seed=seed, labels=labels, place=self.place)
+        return self.in_units(x)
+
+    def in_units(self, x: Tensor) -> Tensor:
+        """Examples as the networks make and see them, in the units of the data."""
+        return x if self.standard is None else self.standard.inverse(x)
+
+    def for_looking(self, x: Tensor) -> Tensor:
+        """Examples in the units of the data as pictures show them: see `Standard.shown`."""
+        return x if self.standard is None else self.standard.shown(x)
 
     def place(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device)
@@ -534,7 +577,11 @@ class Run:
     def write_samples(
         self, x: Tensor, path: Path, *, seed: int, columns: int | None = None, step: int | None = None
     ) -> Path:
-        """A labelled PNG of generated examples, made at a step; by default that of the newest checkpoint."""
+        """A labelled PNG of generated examples in the units of the data, shown as `for_looking` says.
+
+        They were made at `step`, by default that of the newest checkpoint.
+        """
+        x = self.for_looking(x)
         image = grid(x, columns=columns) if x.ndim == 4 else scatter(plane(x), plane(x))
         with disk_errors("writing samples", path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -542,11 +589,19 @@ class Run:
             return write_png(image, path, Label(run=self.id, step=made_at, seed=seed))
 
     def evaluate(
-        self, *, num: int | None = None, seed: int = 0, source: Source | None = None, at: At = "newest"
+        self,
+        *,
+        num: int | None = None,
+        seed: int = 0,
+        source: Source | None = None,
+        at: At = "newest",
+        extractor: Extractor | None = None,
     ) -> Evaluation:
         """Measure generated examples against held-out real ones, and real training examples as the floor.
 
-        The result is appended to metrics.json. Raises `DataError` if too few examples were held out.
+        By default in the features of a small network that is fitted to the data once; `extractor` is another, from
+        `extractors.extractor_of`. The result is appended to metrics.json. Raises `DataError` if too few examples were
+        held out.
         """
         if num is not None and num < 1:
             raise RecipeError(f"{num} samples: expected a number of at least 1.")
@@ -554,10 +609,12 @@ class Run:
         self.check_data(source)
         game, step = self.trained_game(at)
         with threads(self.recipe.training.threads):
-            result, pairs = judged_thoroughly(self, self.latent(game), self.parts(source), num=num, seed=seed)
+            result, pairs = judged_thoroughly(
+                self, self.latent(game), self.parts(source), num=num, seed=seed, extractor=extractor
+            )
         if pairs is not None:
             path = self.folder / "samples" / f"nearest-step-{step:08d}.png"
-            self.write_samples(pairs, path, seed=seed, columns=len(pairs) // 2, step=step)
+            self.write_samples(self.in_units(pairs), path, seed=seed, columns=len(pairs) // 2, step=step)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
 

@@ -160,7 +160,7 @@ class Watcher:
         num = self.settings.num_samples if len(self.parts.train.shape) == 3 else 1000
         with self.trainer.averaging.applied():
             x = self.fixed_samples(num)
-        image = draw(x, self.parts.train)
+        image = draw(self.run.for_looking(self.run.in_units(x)), self.parts.train)
         path = self.run.folder / "samples" / f"step-{step:08d}.png"
         with disk_errors("writing a sample grid", path.parent, num_bytes=image.nbytes):
             write_png(image, path, Label(run=self.run.id, step=step, seed=self.seed))

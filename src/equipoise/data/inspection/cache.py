@@ -14,7 +14,7 @@ from equipoise.core.errors import DataError
 from equipoise.data.files import Files, folder_files
 from equipoise.data.inspection.contents import is_visible
 from equipoise.data.inspection.findings import Inspection, inspection_from
-from equipoise.data.inspection.pictures import in_threads
+from equipoise.data.threads import in_threads
 
 RULES = 1
 """To be raised when a check changes: what was found by other rules is not remembered."""
@@ -104,8 +104,7 @@ def _fingerprint(path: Path, files: Files | None, names: Sequence[str], what: st
         except DataError as error:
             return str(error)
 
-    results = (result for chunk in in_threads(one, names) for result in chunk)
-    for name, result in zip(names, results, strict=True):
+    for name, result in zip(names, in_threads(one, names), strict=True):
         digest.update(json.dumps([name, result]).encode())
     return digest.hexdigest()
 

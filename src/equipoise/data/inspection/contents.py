@@ -1,9 +1,10 @@
 """What lies in a folder, a zip or shards: which files are examples, of which part, of which class."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import final
 
@@ -102,6 +103,18 @@ def contents_of(path: Path, part: str | None = None) -> Contents:
         broken=() if root is None or part is not None else _broken_links(root),
         indices=tuple(name for name in visible if PurePosixPath(name).name == INDEX),
     )
+
+
+def thinned(contents: Contents, most: int) -> Contents:
+    """At most so many examples of each medium, those whose names have the smallest hashes: as good as drawn."""
+
+    def some(names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(names) <= most:
+            return names
+        chosen = sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+        return tuple(sorted(chosen[:most], key=natural_order))
+
+    return replace(contents, images=some(contents.images), sounds=some(contents.sounds), videos=some(contents.videos))
 
 
 def is_visible(name: str) -> bool:

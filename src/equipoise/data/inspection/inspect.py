@@ -15,7 +15,7 @@ from equipoise.data.files import Files, natural_order
 from equipoise.data.images import decode
 from equipoise.data.inspection import checks, pictures, sounds, tables, videos
 from equipoise.data.inspection.cache import entry_for, remember, remembered
-from equipoise.data.inspection.contents import Contents, contents_of, refuse_other_forms
+from equipoise.data.inspection.contents import Contents, contents_of, refuse_other_forms, thinned
 from equipoise.data.inspection.findings import Finding, Inspection, found, most_severe_first
 from equipoise.data.inspection.outliers import outliers
 
@@ -24,33 +24,43 @@ Progress = Callable[[str, int, int], None]
 
 
 def inspected(
-    path: str | Path, *, part: str | None = None, fresh: bool = False, progress: Progress | None = None
+    path: str | Path,
+    *,
+    part: str | None = None,
+    most: int | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
 ) -> Inspection:
     """What is wrong with the data at `path`: a folder or .zip of images, sounds or videos, shards, an .npy or .npz.
 
-    `part` looks at "train", "test" or a sub-folder alone; without it all parts are compared with each other. Nothing is
-    written but a note in the user's cache (`cache.cache_folder`): the same content is looked at once, unless `fresh`.
-    A `DataError` where there is nothing to look at.
+    `part` looks at "train", "test" or a sub-folder alone; without it all parts are compared with each other. Of more
+    than `most` images, sounds or videos only so many are opened, as good as drawn. Nothing is written but a note in
+    the user's cache (`cache.cache_folder`): the same content is looked at once, unless `fresh`. A `DataError` where
+    there is nothing to look at.
     """
     path = Path(path).expanduser()
     is_table = path.is_file() and path.suffix.lower() in (".npy", ".npz")
     if not is_table:
         refuse_other_forms(path)
-    entry = entry_for(path, json.dumps([part, sounds.can_read_all(), videos.can_read()]))
+    asked = [part, sounds.can_read_all(), videos.can_read()]
+    entry = entry_for(path, json.dumps(asked))
     known = None if fresh else remembered(path, entry)
+    if known is None and most is not None:
+        entry = entry_for(path, json.dumps([*asked, most]))
+        known = None if fresh else remembered(path, entry)
     if known is not None:
         return known
 
     start = time.monotonic()
     told = progress or (lambda what, done, total: None)
     if is_table:
-        findings, contents, unseen = _look_at_tables(path, part, told)
+        findings, contents, unseen = _look_at_tables(path, part, most, told)
         counts = {"rows": len(contents.files.names)}
     else:
         contents = contents_of(path, part)
         if not contents.examples:
             raise DataError(f"{path} holds {len(contents.others)} files and no images, sounds or videos to look at.")
-        findings, unseen = _look_at_files(contents, told)
+        findings, unseen = _look_at_files(contents, most, told)
         counts = {medium: len(getattr(contents, medium)) for medium in ("images", "sounds", "videos")}
     inspection = Inspection(
         path=str(path),
@@ -73,9 +83,9 @@ def picture_of(files: Files, name: str) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
 
 
-def _look_at_files(contents: Contents, progress: Progress) -> tuple[list[Finding], list[str]]:
+def _look_at_files(contents: Contents, most: int | None, progress: Progress) -> tuple[list[Finding], list[str]]:
     findings = [*checks.labels(contents), *checks.classes(contents), *checks.ignored(contents), *checks.links(contents)]
-    unseen: list[str] = []
+    contents, unseen = _some(contents, most)
     if contents.images:
         findings += _look_at_images(contents, progress)
     if contents.sounds:
@@ -83,12 +93,12 @@ def _look_at_files(contents: Contents, progress: Progress) -> tuple[list[Finding
         heard, deaf = sounds.look_at(contents.files, contents.sounds, told)
         findings += sounds.check(heard, contents)
         unseen += [
-            f"{number} sounds could not be looked at: {reason}. Install soundfile (pip install soundfile)."
+            f"{number} sounds could not be looked at: {reason}: pip install 'equipoise[sound]'."
             for reason, number in Counter(one.reason for one in deaf).items()
         ]
     if contents.videos and not videos.can_read():
         unseen.append(
-            f"{len(contents.videos)} videos could not be looked at: PyAV is not installed. Install it (pip install av)."
+            f"{len(contents.videos)} videos could not be looked at without PyAV: pip install 'equipoise[video]'."
         )
     elif contents.videos:
         told = functools.partial(_tell, progress, "videos", len(contents.videos))
@@ -118,7 +128,18 @@ def _look_at_images(contents: Contents, progress: Progress) -> list[Finding]:
     return findings
 
 
-def _look_at_tables(path: Path, part: str | None, progress: Progress) -> tuple[list[Finding], Contents, list[str]]:
+def _some(contents: Contents, most: int | None) -> tuple[Contents, list[str]]:
+    """At most so many of the examples, and what is said of the others."""
+    fewer = contents if most is None else thinned(contents, most)
+    if len(fewer.examples) == len(contents.examples):
+        return contents, []
+    shares = f"{len(fewer.examples):,} of {len(contents.examples):,}"
+    return fewer, [f"Only {shares} examples were opened, as good as drawn: `equipoise data check` looks at all."]
+
+
+def _look_at_tables(
+    path: Path, part: str | None, most: int | None, progress: Progress
+) -> tuple[list[Finding], Contents, list[str]]:
     found_tables, findings = tables.load(path, part)
     for table in found_tables:
         findings += tables.check_values(table)
@@ -128,10 +149,11 @@ def _look_at_tables(path: Path, part: str | None, progress: Progress) -> tuple[l
         findings += tables.check_labels(table)
     findings += checks.classes(contents)
     findings += tables.check_vectors(found_tables, contents)
-    if contents.images:
-        findings += _look_at_images(contents, progress)
+    fewer, unseen = _some(contents, most)
+    if fewer.images:
+        findings += _look_at_images(fewer, progress)
     findings += tables.check_refusals(path, part, findings)
-    return findings, contents, []
+    return findings, contents, unseen
 
 
 def _counted(values: Iterable[str], order: Callable[[str], Any]) -> dict[str, int]:

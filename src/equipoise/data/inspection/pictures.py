@@ -1,16 +1,12 @@
 """One look at every image: everything the checks want to know, from decoding each file once."""
 
-import functools
 import hashlib
 import io
-import os
 import re
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, final
+from typing import NamedTuple, final
 
 import numpy as np
 from PIL import Image
@@ -20,12 +16,11 @@ from equipoise.data.files import Files
 from equipoise.data.images import FORMATS, MAX_PIXELS, decode
 from equipoise.data.inspection.alike import HASHED, hashes
 from equipoise.data.inspection.streams import begins_like_an_image, damage
+from equipoise.data.threads import in_chunks
 
 THUMB = 16
 """Side of the thumbnails that are compared and judged."""
 
-_CHUNK = 64
-_WAITING = 32
 _MIDDLE = 256
 _LEVELS = np.arange(256.0)
 _ORIENTATION = 0x0112
@@ -105,7 +100,7 @@ def look_at(files: Files, names: Sequence[str], progress: Callable[[int], None])
     with warnings.catch_warnings():
         # Pillow's warning of large images: they become findings.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        for results in in_threads(lambda name: _look(name, files), names):
+        for results in in_chunks(lambda name: _look(name, files), names):
             good = [result for result in results if isinstance(result, _Look)]
             every += [result.facts if isinstance(result, _Look) else result for result in results]
             kept += [result.facts for result in good]
@@ -234,25 +229,3 @@ def _kind_of_text(data: bytes) -> str:
     if begin.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in begin):
         return "text"
     return "of no image format that is read" if any(data) else "all zero"
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[list[Result]]:
-    """The results in order, in chunks: handing over small images one at a time costs as much as decoding them."""
-    # Few chunks wait at a time: all that was handed over has to be done before an interrupted process can leave.
-    waiting: deque[Future[list[Result]]] = deque()
-    for begin in range(0, len(items), _CHUNK):
-        chunk = items[begin : begin + _CHUNK]
-        waiting.append(_pool().submit(lambda chunk: [function(item) for item in chunk], chunk))
-        if len(waiting) > _WAITING:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(os.cpu_count() or 1, 16), thread_name_prefix="inspect")

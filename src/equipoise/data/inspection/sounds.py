@@ -16,7 +16,7 @@ from equipoise.data.files import Files
 from equipoise.data.inspection.checks import COMMON, judged
 from equipoise.data.inspection.contents import Contents, suffix
 from equipoise.data.inspection.findings import Finding, found
-from equipoise.data.inspection.pictures import in_threads
+from equipoise.data.threads import in_chunks
 
 SILENCE = 10 ** (-60 / 20)
 """Peak below which there is nothing to hear: 60 decibels below full scale."""
@@ -107,7 +107,7 @@ def look_at(files: Files, names: Sequence[str], progress: Callable[[int], None])
 
     sounds: list[Sound] = []
     unseen: list[NotLooked] = []
-    for results in in_threads(look, names):
+    for results in in_chunks(look, names):
         for result in results:
             (sounds if isinstance(result, Sound) else unseen).append(result)  # pyright: ignore[reportArgumentType]
         progress(len(sounds) + len(unseen))

@@ -82,7 +82,7 @@ def _decoded(file: IO[bytes], video: Video) -> Video:
         return video._replace(fault="empty-file", reason="it has 0 bytes")
     frames, promised = 0, 0
     try:
-        with av.open(file) as container:
+        with av.open(file, mode="r") as container:
             if not container.streams.video:
                 return video._replace(fault="corrupt", reason="it holds no pictures")
             stream = container.streams.video[0]
