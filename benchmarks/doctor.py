@@ -9,9 +9,11 @@ it, and run several side by side as you like. The doctor sees signals only; what
 by modes and reverse KL on mixtures and by coverage, FID and agreement with the class elsewhere. A training is healthy
 by outcome if it is at most a tenth worse than the worst seed of the world's base recipe.
 
-The plan of all trainings is split: "fit" was looked at when thresholds were set; "test" has other seeds, the second
-variant of every fault, one world that was never fitted on ("grid") and one that was never looked at ("mnist"). Its
-fingerprint is in benchmarks/results/doctor-plan.sha256.
+The plan of all trainings is split. "fit" was looked at when thresholds were set. "first" was frozen then: other seeds,
+a second variant of every fault, one world that was never fitted on ("grid") and one that was never looked at ("mnist").
+It was scored once (benchmarks/results/doctor-first.json), and as the score was poor, looked at. "test" was frozen after
+that: again other seeds, and a third variant of every fault. The plan's fingerprint is in
+benchmarks/results/doctor-plan.sha256.
 """
 
 import argparse
@@ -79,7 +81,11 @@ def fits(fault: str, world: str) -> bool:
 
 
 def plan() -> Iterator[Cell]:
-    """All trainings: all variants and doses in the small worlds, one variant at the large dose with convolutions."""
+    """All trainings: variants and doses in the small worlds, one variant at the large dose with convolutions.
+
+    "fit" was looked at when thresholds were set. "first" was frozen, scored once, and then looked at too. "test" has
+    seeds and, of every fault, a third variant that nobody looked at before.
+    """
     for world in ("ring", "digits", "classes", "grid"):
         for fault, variants in PLANTS.items():
             if fits(fault, world):
@@ -87,16 +93,24 @@ def plan() -> Iterator[Cell]:
                     for dose in DOSES:
                         if number == 0 and world != "grid":
                             yield from (Cell("fit", world, fault, variant, dose, seed) for seed in (0, 1))
-                        yield from (Cell("test", world, fault, variant, dose, seed) for seed in (10, 11, 12))
+                        if number < 2:
+                            yield from (Cell("first", world, fault, variant, dose, seed) for seed in (10, 11, 12))
+                        if number == 2 or dose == "large":
+                            yield from (Cell("test", world, fault, variant, dose, seed) for seed in (20, 21, 22))
         for recipe in HEALTHY if world != "classes" else ("base",):
             if world != "grid":
                 yield from (Cell("fit", world, "healthy", recipe, "none", seed) for seed in (0, 1))
-            yield from (Cell("test", world, "healthy", recipe, "none", seed) for seed in (10, 11, 12, 13))
+            yield from (Cell("first", world, "healthy", recipe, "none", seed) for seed in (10, 11, 12, 13))
+            yield from (Cell("test", world, "healthy", recipe, "none", seed) for seed in (20, 21, 22, 23))
     for fault, variants in PLANTS.items():
         if fits(fault, "mnist"):
-            yield from (Cell("test", "mnist", fault, next(iter(variants)), "large", seed) for seed in (10, 11, 12))
-    yield from (Cell("test", "mnist", "healthy", recipe, "none", 10) for recipe in HEALTHY)
-    yield from (Cell("test", "mnist", "healthy", "base", "none", seed) for seed in (11, 12))
+            first, second, *_ = variants
+            yield from (Cell("first", "mnist", fault, first, "large", seed) for seed in (10, 11, 12))
+            yield from (Cell("test", "mnist", fault, second, "large", seed) for seed in (20, 21))
+    for recipe in HEALTHY:
+        yield Cell("first", "mnist", "healthy", recipe, "none", 10)
+        yield Cell("test", "mnist", "healthy", recipe, "none", 20)
+    yield from (Cell("first", "mnist", "healthy", "base", "none", seed) for seed in (11, 12))
 
 
 def fingerprint() -> str:
@@ -197,6 +211,7 @@ def trained(way: str = "alone") -> Iterator[tuple[Cell, dict[str, Any]]]:
 
 # ---------------------------------------------------------------- scoring
 
+SPLITS = {"fit": "Fitted", "first": "First frozen split, looked at since", "test": "Frozen test split"}
 WORSE = 0.1
 """A training is healthy if it is at most so much worse than the worst seed of the base recipe."""
 HIGHER = ("modes", "coverage", "agreement")
@@ -329,11 +344,11 @@ def poisson_bound(count: int) -> float:
 
 def show(found: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Summaries and confusion matrices as Markdown."""
-    for split in ("fit", "test"):
+    for split, title in SPLITS.items():
         chosen = [s for s in summaries if s["split"] == split and s["trainings"]]
         if not chosen:
             continue
-        yield f"\n### {'Fitted' if split == 'fit' else 'Frozen test'} split\n"
+        yield f"\n### {title}\n"
         yield (
             "| dose | trainings | accuracy | macro recall | steps to detection | "
             "false alarms / 1,000 looks (95 % bound) | rescued | left alone | retried |"
@@ -396,7 +411,7 @@ def main() -> None:
         collect(broken, ["autopilot", "retry"], options.data)
     if options.what == "score":
         found = rows()
-        summaries = [summary(found, split, dose) for split in ("fit", "test") for dose in DOSES]
+        summaries = [summary(found, split, dose) for split in SPLITS for dose in DOSES]
         RESULTS.write_text(json.dumps({"plan": fingerprint(), "rows": found, "summary": summaries}, indent=1) + "\n")
         print("\n".join(show(found, summaries)))
 

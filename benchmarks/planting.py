@@ -230,7 +230,16 @@ def played(
     examples = Examples(world.source.name, world.source.shape, world.source.classes)
     happening = Happening(plant) if plant.event else None
     folder = folder or Path(tempfile.mkdtemp(prefix="planted-"))
-    run = PlantedRun(folder, recipe, "benchmarks.doctor", examples, world.source, plant, happening, pilot_of)
+    run = PlantedRun(
+        folder,
+        recipe,
+        "benchmarks.doctor",
+        examples,
+        world.source,
+        plant=plant,
+        happening=happening,
+        pilot_of=pilot_of,
+    )
     ending = "finished"
     try:
         run = run.play(world.source, resume=False, quiet=True)
@@ -258,6 +267,13 @@ def jump(world: World, factor: float) -> dict[str, Any]:
     return {f"players.{player}.learning_rate": steps for player in "DG"}
 
 
+def falling(world: World, factor: float) -> dict[str, Any]:
+    """Both learning rates so many times as high at the start, and as they should be from the middle on."""
+    rate = {"start": factor * world.rate, "end": world.rate, "until": 0.5}
+    return {f"players.{player}.learning_rate": rate for player in "DG"}
+
+
+MOMENTUM: dict[str, Any] = {"players.D.betas": (0.9, 0.99), "players.G.betas": (0.9, 0.99)}
 FREE: dict[str, Any] = {"game.penalties": {}, "game.loss": "non-saturating"}
 """Without any penalty."""
 ONSET = 0.4
@@ -340,12 +356,23 @@ def layers(network: nn.Module) -> list[nn.Module]:
     return [m for m in network.modules() if isinstance(m, kinds)]
 
 
-def killed(share: float, *, how: str) -> Callable[[Game], None]:
+def zeroed(share: float) -> Callable[[Split], Split]:
+    """So many of the labels are those of the first class."""
+
+    def zero(labels: Tensor) -> Tensor:
+        chosen = torch.rand(len(labels), generator=torch.Generator().manual_seed(7)) < share
+        return torch.where(chosen, 0, labels)
+
+    return relabelled(zero)
+
+
+def killed(share: float, *, how: str, layer: int = 1) -> Callable[[Game], None]:
     """So many of the units of a hidden layer of the generator never answer again: by their bias or by their weights."""
+    number = layer
 
     def kill(game: Game) -> None:
-        hidden = layers(game.G)[1]
-        norm = layers(game.G)[2] if isinstance(layers(game.G)[2], nn.BatchNorm2d) else None
+        hidden, following = layers(game.G)[number], layers(game.G)[number + 1]
+        norm = following if isinstance(following, nn.BatchNorm2d) else None
         layer = norm or hidden
         num = round(share * len(layer.bias))
         if how == "bias":
@@ -381,6 +408,11 @@ def infinite(game: Game) -> None:
     layers(game.D)[0].weight.flatten()[0] = torch.inf
 
 
+def undefined(game: Game) -> None:
+    """One weight of the generator is no number any more."""
+    layers(game.G)[0].weight.flatten()[0] = torch.nan
+
+
 Dose = Callable[[World, int], Plant]
 """A plant of a world and a dose: 0 is large, 2 small."""
 
@@ -394,14 +426,17 @@ PLANTS: dict[str, dict[str, Dose]] = {
     "non-finite": {
         "nan in the data": lambda w, d: Plant(data=nan_pixels((0.05, 0.002, 0.0002)[d]), remedy=False),
         "overflow": lambda w, d: Plant(event=infinite, onset=w.onset, times=(6, 3, 1)[d]),
+        "nan in a weight": lambda w, d: Plant(event=undefined, onset=w.onset, times=(6, 3, 1)[d]),
     },
     "learning-rate": {
         "from the start": lambda w, d: Plant(paces(w, (50, 20, 5)[d])),
         "jump": lambda w, d: Plant(jump(w, (50, 20, 5)[d]), onset=w.onset),
+        "at first": lambda w, d: Plant(falling(w, (50, 20, 5)[d])),
     },
     "dead-generator": {
         "biases": lambda w, d: Plant(event=killed((1.0, 0.9, 0.5)[d], how="bias"), onset=w.onset),
         "weights": lambda w, d: Plant(event=killed((1.0, 0.9, 0.5)[d], how="weights"), onset=w.onset),
+        "first layer": lambda w, d: Plant(event=killed((1.0, 0.9, 0.5)[d], how="bias", layer=0), onset=w.onset),
     },
     "exploding-critic": {
         "wasserstein": lambda w, d: Plant({**FREE, "game.loss": "wasserstein", **paces(w, (3, 1, 0.2)[d], 1)}),
@@ -412,6 +447,9 @@ PLANTS: dict[str, dict[str, Dose]] = {
                 "game.critic_steps": (3, 2, 1)[d],
                 "players.D": {"rule": "rmsprop", "learning_rate": w.rate * (1, 0.5, 0.1)[d]},
             }
+        ),
+        "wasserstein, momentum": lambda w, d: Plant(
+            {**FREE, "game.loss": "wasserstein", **paces(w, (2, 0.7, 0.2)[d], 1), **MOMENTUM}
         ),
     },
     "critic-too-strong": {
@@ -424,10 +462,21 @@ PLANTS: dict[str, dict[str, Dose]] = {
             }
         ),
         "slow generator": lambda w, d: Plant({**FREE, "game.critic_steps": 3, **paces(w, 1, (0.02, 0.05, 0.2)[d])}),
+        "hinge, many steps": lambda w, d: Plant(
+            {
+                **FREE,
+                "game.loss": "hinge",
+                "game.critic_steps": (8, 5, 3)[d],
+                **paces(w, (2, 1, 1)[d], (0.05, 0.2, 0.5)[d]),
+            }
+        ),
     },
     "critic-too-weak": {
         "slow critic": lambda w, d: Plant(paces(w, (0.002, 0.02, 0.2)[d], 1)),
         "narrow critic": lambda w, d: Plant(a_critic(w, (2, 6, 16), d)),
+        "plain descent": lambda w, d: Plant(
+            {"players.D": {"rule": "sgd", "learning_rate": w.rate * (0.01, 0.1, 1)[d], "momentum": 0.0}}
+        ),
     },
     "critic-overfitting": {
         "few examples": lambda w, d: Plant(
@@ -436,10 +485,16 @@ PLANTS: dict[str, dict[str, Dose]] = {
         "few examples, hinge": lambda w, d: Plant(
             {**FREE, "game.loss": "hinge", "game.critic_steps": 2}, data=fewer((48, 160, 600)[d]), remedy=False
         ),
+        "few examples, relativistic": lambda w, d: Plant(
+            {**FREE, "game.loss": "relativistic-average"}, data=fewer((40, 144, 560)[d]), remedy=False
+        ),
     },
     "mode-collapse": {
         "fast generator": lambda w, d: Plant({**FREE, **paces(w, (0.1, 0.2, 0.5)[d], (3, 2, 1.5)[d])}),
         "narrow latents": lambda w, d: Plant(game=narrow((0.01, 0.03, 0.1)[d]), remedy=False),
+        "least squares": lambda w, d: Plant(
+            {**FREE, "game.loss": "least-squares", **paces(w, (0.1, 0.2, 0.5)[d], (3, 2, 1.5)[d])}
+        ),
     },
     "oscillation": {
         "clipped wasserstein": lambda w, d: Plant(
@@ -449,15 +504,18 @@ PLANTS: dict[str, dict[str, Dose]] = {
             {
                 **FREE,
                 **paces(w, (1, 0.5, 0.25)[d]),
-                "players.D.betas": (0.9, 0.99),
-                "players.G.betas": (0.9, 0.99),
+                **MOMENTUM,
                 "game.order": "simultaneous",
             }
+        ),
+        "hinge, momentum": lambda w, d: Plant(
+            {**FREE, "game.loss": "hinge", **paces(w, (1, 0.5, 0.25)[d]), **MOMENTUM, "game.order": "simultaneous"}
         ),
     },
     "dominating-term": {
         "orthogonality": lambda w, d: Plant({"game.orthogonality": {"weight": (1000.0, 10.0, 0.1)[d]}}),
         "l1": lambda w, d: Plant({"game.l1": {"weight": (10.0, 1.0, 0.1)[d]}}),
+        "r1": lambda w, d: Plant({"game.penalties": {"r1": (1e5, 1e3, 10.0)[d]}}),
     },
     "range-mismatch": {
         "training data": lambda w, d: Plant(
@@ -466,10 +524,12 @@ PLANTS: dict[str, dict[str, Dose]] = {
         "all data": lambda w, d: Plant(
             data=stretched(affine((3, 1.5, 1.1)[d], 0), affine((3, 1.5, 1.1)[d] if w.images else 1, 0)), remedy=False
         ),
+        "shifted": lambda w, d: Plant(data=stretched(affine(1, (0.8, 0.4, 0.1)[d]), affine(1, 0)), remedy=False),
     },
     "empty-labels": {
         "shuffled": lambda w, d: Plant(data=shuffled_labels((1.0, 0.5, 0.1)[d]), remedy=False),
         "off by one line": lambda w, d: Plant(data=slipped((1.0, 0.5, 0.1)[d]), remedy=False),
+        "mostly zero": lambda w, d: Plant(data=zeroed((0.95, 0.5, 0.1)[d]), remedy=False),
     },
 }
 """Fault, variant and dose."""

@@ -195,4 +195,4 @@ def poisoned(folder, settings):
     folder.mkdir()
     plant = Plant(data=nan_pixels(0.05))
     examples = Examples(source.name, source.shape, source.classes)
-    return PlantedRun(folder, recipe, "ring", examples, source, plant).play(source, resume=False, quiet=True)
+    return PlantedRun(folder, recipe, "ring", examples, source, plant=plant).play(source, resume=False, quiet=True)

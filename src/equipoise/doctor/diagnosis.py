@@ -1,7 +1,7 @@
 """From signals to findings: every fault is asked at every look, and the first that persists is the diagnosis."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +92,10 @@ class Diagnosis:
                 curves={item.signal: self.history.curve(item.signal) for item in evidence},
             )
             found.append(finding)
-        return in_order(found, self.history.steps)
+        exact = {fault.name for fault in self.faults if fault.began}
+        surface = {fault.name for fault in self.faults if fault.surface}
+        causes = in_order([one for one in found if one.fault not in surface], self.history.steps, exact)
+        return causes + in_order([one for one in found if one.fault in surface], self.history.steps, exact)
 
     def silent(self) -> dict[str, str]:
         """The faults about which nothing can be said, and which signals they would need."""
@@ -100,12 +103,18 @@ class Diagnosis:
         return {name: ", ".join(signals) for name, signals in gone.items() if signals}
 
 
-def in_order(findings: Sequence[Finding], steps: Sequence[int]) -> list[Finding]:
-    """Findings, in the order of their faults, by the looks at which they began: causes before their consequences."""
+def in_order(findings: Sequence[Finding], steps: Sequence[int], exact: Collection[str]) -> list[Finding]:
+    """Findings, in the order of their faults, by the looks at which they began: causes before their consequences.
+
+    Of those of which it is known exactly when they began, the earlier comes first.
+    """
     left, ordered = list(findings), []
     while left:
         earliest = bisect_left(steps, min(finding.since for finding in left))
-        first = next(finding for finding in left if bisect_left(steps, finding.since) <= earliest + TOGETHER)
+        together = [finding for finding in left if bisect_left(steps, finding.since) <= earliest + TOGETHER]
+        first = together[0]
+        if first.fault in exact:
+            first = min((finding for finding in together if finding.fault in exact), key=lambda one: one.since)
         left.remove(first)
         ordered.append(first)
     return ordered

@@ -43,6 +43,8 @@ class Fault:
     remedies: Callable[[Settings, Sequence[Evidence]], Sequence[Remedy]] = lambda settings, evidence: ()
     began: Callable[[History], int] | None = None
     """The step since which the cause is there, where that is earlier than what confirms it."""
+    surface: bool = False
+    """Whether it is only what can be seen: then any other fault is the cause, however late it shows."""
     page: str = ""
     """The docstring of its file."""
 

@@ -43,6 +43,7 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
 
 FAULT = Fault(
     name="artefacts",
+    surface=True,
     title="Artefacts",
     severity="warning",
     needs=("saturation/fake", "saturation/real"),

@@ -17,7 +17,7 @@ from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.standing import FAR, getting_better, warm
 
-AUC, ALIKE, LIVELY = 0.97, 0.2, 1e-3
+AUC, ALIKE, POINT, LIVELY = 0.97, 0.2, 0.03, 1e-3
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -25,7 +25,8 @@ def symptom(history: History) -> list[Evidence]:
     auc, energy = history.median("auc/held_out", 6), history.median("energy", 6)
     if not (warm(history, "energy") and auc > AUC and energy > FAR) or getting_better(history):
         return []
-    if history.median("diversity", 6) < ALIKE and history.median("update/G", 6) > LIVELY:
+    spread, generator, critic = (history.median(name, 6) for name in ("diversity", "update/G", "update/D"))
+    if generator > LIVELY and (spread < POINT or (spread < ALIKE and generator > critic / 2)):
         return []  # the generator does move, but makes only one kind of example: that is what the critic wins by
     return [Evidence("auc/held_out", auc, f"below {AUC}"), Evidence("energy", energy, f"below {FAR}, or falling")]
 

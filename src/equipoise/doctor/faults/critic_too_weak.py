@@ -2,7 +2,7 @@
 
 **What it sees.** The critic orders hardly more pairs than a coin would, though another test tells the fakes from the
 data at once: they are far away, or spread much wider than the data. Or the critic hardly moves while the generator
-does.
+does. Or it does move, and its logits are nearly the same for all examples: it has not the capacity.
 
 **Why it matters.** The generator gets no direction, or drives off the data altogether.
 
@@ -17,6 +17,8 @@ from equipoise.doctor.history import History
 from equipoise.doctor.standing import FAR, getting_better, restless, warm
 
 AUC, WIDE, STILL = 0.58, 2.5, 3e-4
+INDIFFERENT, SLOWER = 0.05, 5.0
+"""Logits that differ by less say nothing; a critic that is so many times slower than the generator has no time to."""
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -32,9 +34,18 @@ def symptom(history: History) -> list[Evidence]:
     critic, generator = history.median("update/D", 3), history.median("update/G", 3)
     if critic < min(STILL, generator / 20):
         return [Evidence("update/D", critic, f"near that of the generator, {generator:.2g}"), far]
+    spread_of_logits, gap = history.median("logits/held_out/std", 10), indifference(history)
+    if max(spread_of_logits, gap) < INDIFFERENT and generator < SLOWER * critic:
+        return [Evidence("logits/held_out/std", spread_of_logits, f"above {INDIFFERENT}"), far]
     if auc > AUC or restless(history) or getting_better(history):
         return []
     return [Evidence("auc/held_out", auc, f"above {AUC}"), far]
+
+
+def indifference(history: History) -> float:
+    """By how much the logits of held-out examples and fakes differ on average."""
+    real, fake = history.median("logits/held_out", 10), history.median("logits/fake", 10)
+    return abs(real - fake)
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:

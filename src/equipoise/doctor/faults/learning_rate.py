@@ -1,8 +1,9 @@
 """Learning rate too high: every step moves the weights by a large part of their size.
 
 **What it sees.** The size of an update relative to that of the weights: 0.002 to 0.02 is healthy; above 0.05 for both
-players, or more than the weights themselves for one, is not. A spike can be harmless, so it is called only if things
-got worse since, and were not well in between: fakes moved away from the data, or the generator's outputs froze.
+players, or more than the weights themselves for one, is not. Where learning rates are known, also that they rose to the
+fivefold or more from one look to the next. A spike can be harmless, so it is called only if things got worse since, and
+were not well in between: fakes moved away from the data, or the generator's outputs froze.
 
 **Why it matters.** Within a few dozen steps units die or logits explode, and what is seen then looks like another
 fault.
@@ -19,7 +20,20 @@ from equipoise.doctor.standing import MEMORY, harm, last_well, warm
 
 LIMIT, EARLY, HUGE = 0.05, 0.1, 1.0
 """For the smaller of the two players' updates, of which more is healthy in the first 100 steps; for any one of them."""
-WORSE = 1.25
+WORSE, ROSE = 1.25, 5.0
+
+
+def jumps(history: History) -> list[tuple[int, float]]:
+    """The looks since all was well at which all learning rates had risen to a multiple: steps, and the multiple."""
+    rates = [history.values[name][-MEMORY:] for name in history.named("learning_rate/")]
+    well, found = last_well(history), []
+    for looks in zip(*rates):
+        step = looks[0][0]
+        before = [[rate for at, rate in rate_of if at < step][-1:] for rate_of in rates]
+        rises = [rate / past[0] for (_, rate), past in zip(looks, before) if past and past[0] > 0]
+        if step > well and rises and min(rises) >= ROSE:
+            found.append((step, min(rises)))
+    return found
 
 
 def too_large(history: History) -> list[tuple[int, float]]:
@@ -35,16 +49,18 @@ def too_large(history: History) -> list[tuple[int, float]]:
 
 def began(history: History) -> int:
     """The first of those looks."""
-    return too_large(history)[0][0]
+    return min(jumps(history) + too_large(history))[0]
 
 
 def symptom(history: History) -> list[Evidence]:
     """Large steps, now or before, confirmed by worsening since."""
-    large = too_large(history)
+    large = jumps(history) + too_large(history)
     if not large:
         return []
-    step, _ = large[0]
+    step, _ = min(large)
     evidence = [Evidence(name, history.at(name, step), f"below {LIMIT}") for name in history.named("update/")]
+    if any(step == at for at, _ in jumps(history)):
+        evidence += [Evidence(name, history.at(name, step), "as before") for name in history.named("learning_rate/")]
     energy, diversity = history.last("energy"), history.last("diversity")
     best = min((value for at, value in history.values.get("energy", ()) if at <= step), default=float("nan"))
     if history.step > step and energy > WORSE * max(best, 0.02):

@@ -17,6 +17,8 @@ from equipoise.doctor.history import History
 from equipoise.doctor.standing import NARROW, course, getting_better, warm
 
 VERY_NARROW, REPEATED, CLASS, IGNORED, SPREADING = 0.2, 0.25, 0.35, 0.1, 1.25
+POINT = 0.1
+"""A diversity that is next to nothing, even if it grows: from a thousandth to a hundredth is no recovery."""
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -30,7 +32,8 @@ def symptom(history: History) -> list[Evidence]:
     inside = history.median("labels/diversity", 3)
     if inside < CLASS and course(history, "labels/diversity") < SPREADING:
         return [Evidence("labels/diversity", inside, "0.5 to 1.5")]
-    if getting_better(history) or course(history, "diversity") > SPREADING:
+    spreading = spread > POINT and course(history, "diversity") > SPREADING
+    if getting_better(history) or spreading:
         return []
     if spread < VERY_NARROW or (spread < NARROW and nearest < REPEATED):
         return [Evidence("diversity", spread, "0.5 to 1.5"), Evidence("nearest", nearest, "0.5 to 1.5")]

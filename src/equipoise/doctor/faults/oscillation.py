@@ -1,7 +1,7 @@
 """Oscillation: the players chase each other in circles, and nothing gets better.
 
 **What it sees.** Between two looks the fakes of the same latents move by a large part of the distance of two reals,
-and their distance to the data does not fall. Whether they move back and forth or in wide circles makes no difference.
+and their distance to the data does not fall for good. In wide circles it falls now and then, and narrow fakes count too.
 
 **Why it matters.** The generator forgets what it could a moment ago; the last weights are as good as any others.
 
@@ -13,17 +13,20 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, convergent, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import FAR, NARROW, getting_better, restless, warm
+from equipoise.doctor.standing import FAR, NARROW, course, getting_better, restless, warm
 
-WON = 0.97
+WON, CIRCLING, SMALL, FALLING = 0.97, 0.15, 0.2, 0.6
 
 
 def symptom(history: History) -> list[Evidence]:
     """Large movements without progress; narrow fakes that jump are a collapse, and not before a critic that has won."""
-    if not warm(history, "movement") or not restless(history) or getting_better(history):
+    if not warm(history, "movement") or not restless(history):
         return []
     energy, spread, auc = (history.median(name, 6) for name in ("energy", "diversity", "auc/held_out"))
-    if energy < FAR or spread < NARROW or auc > WON:
+    circling = history.median("turning", 8) > CIRCLING
+    if energy < FAR or spread < (SMALL if circling else NARROW) or auc > WON:
+        return []
+    if course(history, "energy") < FALLING or (getting_better(history) and not circling):
         return []
     movement = Evidence("movement", history.median("movement", 8), "below 0.4")
     return [movement, Evidence("energy", energy, f"below {FAR}, or falling")]

@@ -1,7 +1,8 @@
 """Critic overfitting: it knows its training examples by heart.
 
 **What it sees.** The critic scores training examples above held-out ones: P(D(train) > D(held-out)) is 0.5 in health
-and above 0.62 here.
+and above 0.62 here. Where training examples are so few that a quarter of the held-out ones have none near, 0.56 is
+enough, or fakes that are far from the data or all alike.
 
 **Why it matters.** It rejects everything that is not in the training set, good fakes too; quality peaks and then
 falls.
@@ -17,6 +18,8 @@ from equipoise.doctor.history import History
 from equipoise.doctor.standing import MEMORY, harm, last_well, warm
 
 LIMIT, LOOKS = 0.62, 6
+FEW, LIMIT_OF_FEW = 0.75, 0.56
+"""Held-out examples with a training example near; what a critic need prefer of examples that are so few."""
 
 
 def clear(history: History) -> int | None:
@@ -37,13 +40,15 @@ def began(history: History) -> int:
 
 def symptom(history: History) -> list[Evidence]:
     """Training examples above held-out ones: now, or clearly before, with harm since."""
-    overfit = history.median("overfit", 8)
+    overfit, covered = history.median("overfit", 8), history.median("coverage/real", 3)
     if not warm(history, "overfit"):
         return []
     found = [Evidence("overfit", overfit, f"0.5, below {LIMIT}")]
-    if overfit > LIMIT:
+    if covered < FEW:
+        found.append(Evidence("coverage/real", covered, f"above {FEW}: training examples near every held-out one"))
+    if overfit > (LIMIT_OF_FEW if covered < FEW else LIMIT):
         return found
-    return [*found, *harm(history)] if harm(history) and clear(history) is not None else []
+    return [*found, *harm(history)] if harm(history) and (covered < FEW or clear(history) is not None) else []
 
 
 FAULT = Fault(
