@@ -60,7 +60,9 @@ class Trainings:
         folder.mkdir()
         happening = Happening(plant) if plant.event else None
         with suppress(DivergedError):
-            PlantedRun(folder, recipe, name, examples, source, plant=plant, happening=happening).play(source, resume=False, quiet=True)
+            PlantedRun(folder, recipe, name, examples, source, plant=plant, happening=happening).play(
+                source, resume=False, quiet=True
+            )
         return [finding.fault for finding in examine(folder).findings]
 
 

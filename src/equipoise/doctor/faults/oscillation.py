@@ -1,7 +1,8 @@
 """Oscillation: the players chase each other in circles, and nothing gets better.
 
 **What it sees.** Between two looks the fakes of the same latents move by a large part of the distance of two reals,
-and their distance to the data does not fall for good. In wide circles it falls now and then, and narrow fakes count too.
+and their distance to the data does not fall for good. In wide circles it falls now and then, and narrow fakes are no
+objection.
 
 **Why it matters.** The generator forgets what it could a moment ago; the last weights are as good as any others.
 
