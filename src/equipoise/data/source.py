@@ -45,6 +45,11 @@ class Source(ABC):
     def labels(self, indices: Tensor) -> Tensor:
         """Their class numbers: int64 [N] on the source's device. A `DataError` where there are no labels."""
 
+    @property
+    def given_shape(self) -> tuple[int, ...] | None:
+        """Of sources of pairs: the shape of what a game is given of one example; `shape` is that of the target."""
+        return None
+
     def batch(self, indices: Tensor, *, labels: bool = False, draw: torch.Generator | None = None) -> Any:
         """What a game is given of these examples: x, or (x, y) with labels; (given, target) from sources of pairs.
 

@@ -10,8 +10,9 @@ from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.toy import grid, ring
+from equipoise.runs.kinds import DATA_KINDS
 from equipoise.runs.loading import is_python_recipe, python_recipe
-from equipoise.runs.parts import DATA_KINDS, DataSettings
+from equipoise.runs.parts import DataSettings
 from equipoise.runs.recipe import Recipe, read_toml, with_settings
 
 SHIPPED: dict[str, Callable[[], Recipe]] = {

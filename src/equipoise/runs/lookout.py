@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from equipoise.core.errors import RecipeError
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import generator, seed_torch, stable_seed
+from equipoise.data.pictures import is_pair
 from equipoise.data.source import Source, Split
 from equipoise.engine import trainer as engine
 from equipoise.monitor.probes import NUM, Cadence, Scene, looked_at, remembered, watching_units
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 FEWEST = 16
 """Examples below which nothing can be said."""
+
+
+class Some(NamedTuple):
+    """Examples that are looked at, their labels if the game takes any, and the batch of them that the game takes."""
+
+    x: Tensor
+    labels: Tensor | None
+    batch: Any
 
 
 class Lookout:
@@ -46,9 +55,9 @@ class Lookout:
         if name == "trained":
             return run.extractor(parts.train, parts.held_out).features
         if name == "critic":
-            self.critic_features(self.train[0][:1])  # is there such a thing?
+            self.critic_features(self.train.x[:1])  # is there such a thing?
             return self.critic_features
-        space = space_of(name, tuple(self.train[0].shape[1:]))
+        space = space_of(name, tuple(self.train.x.shape[1:]))
         return space.to(self.trainer.device) if isinstance(space, torch.nn.Module) else space
 
     def critic_features(self, x: Tensor) -> Tensor:
@@ -59,15 +68,16 @@ class Lookout:
             raise RecipeError('watching.space = "critic": this game\'s critic shows no features. Use "random".')
         return features.float()
 
-    def some(self, source: Source) -> tuple[Tensor, Tensor | None]:
-        """Examples of a source, always the same, and their labels."""
+    def some(self, source: Source) -> Some:
+        """Examples of a source, always the same."""
         indices = torch.randperm(len(source), generator=generator(0, "probes"))[:NUM]
-        x = self.trainer.place(source.examples(indices))
-        return x, self.trainer.place(source.labels(indices)) if self.labelled else None
+        place = self.trainer.place
+        labels = place(source.labels(indices)) if self.labelled else None
+        return Some(place(source.examples(indices)), labels, place(source.batch(indices, labels=self.labelled)))
 
     def due(self, clock: Clock) -> bool:
         """Whether it is time to look."""
-        if self.every is None or min(len(self.train[0]), len(self.held_out[0])) < FEWEST:
+        if self.every is None or min(len(self.train.x), len(self.held_out.x)) < FEWEST:
             return False
         return (
             clock.every(self.cadence.interval if self.every == "auto" else int(self.every)) or clock.step == clock.total
@@ -96,23 +106,23 @@ class Lookout:
 
     def seen(self, clock: Clock) -> Scene:
         """What there is to look at now."""
-        game, (train, train_labels), (held_out, held_out_labels) = self.trainer.game, self.train, self.held_out
+        game, train, held_out = self.trainer.game, self.train, self.held_out
         scene = replace(
             self.scene,
-            train=train,
-            held_out=held_out,
-            train_labels=train_labels,
-            train_logits=game.judge(batch(train, train_labels)),
-            held_out_logits=game.judge(batch(held_out, held_out_labels)),
+            train=train.x,
+            held_out=held_out.x,
+            train_labels=train.labels,
+            train_logits=game.judge(train.batch),
+            held_out_logits=game.judge(held_out.batch),
         )
-        shown = game.shown(batch(held_out, held_out_labels), clock)
-        shown = shown[0] if isinstance(shown, tuple) else shown
-        if shown is not held_out:
-            scene = replace(scene, shown=shown)
+        shown = game.shown(held_out.batch, clock)
+        if shown is not held_out.batch:
+            scene = replace(scene, shown=shown[0] if isinstance(shown, tuple) else shown)
         if not isinstance(game, LatentGame):
-            return self.answered(scene, held_out, held_out_labels)
-        z = self.trainer.place(torch.randn(len(held_out), game.z_dim, generator=generator(self.seed, "probe latents")))
-        labels = held_out_labels if game.num_classes else None
+            return self.answered(scene)
+        latents = generator(self.seed, "probe latents")
+        z = self.trainer.place(torch.randn(len(held_out.x), game.z_dim, generator=latents))
+        labels = held_out.labels if game.num_classes else None
         with watching_units(game) as still:
             fake = game.generate(z, labels)
         scene = replace(
@@ -120,25 +130,31 @@ class Lookout:
             still=tuple(still),
             fake=fake,
             fake_labels=labels,
-            fake_logits=game.judge(batch(fake, held_out_labels)),
+            fake_logits=game.judge(batch(fake, held_out.labels)),
         )
         if labels is not None:
             scene = replace(scene, relabelled=game.generate(z, (labels + 1) % game.num_classes))
         return scene
 
-    def answered(self, scene: Scene, inputs: Tensor, labels: Tensor | None) -> Scene:
+    def answered(self, scene: Scene) -> Scene:
         """What a game makes of inputs, of each other's inputs with the same noise, and again with other noise."""
-        game, noise = self.trainer.game, stable_seed(self.seed, "probe latents")
+        game, noise, held_out = self.trainer.game, stable_seed(self.seed, "probe latents"), self.held_out
 
-        def outputs(x: Tensor, seed: int) -> Tensor:
+        def outputs(taken: Any, seed: int) -> Tensor:
             seed_torch(seed, self.trainer.device)
-            return next(iter(game.sample(batch(x, labels)).values()))
+            return next(iter(game.sample(taken).values()))
 
-        fake = outputs(inputs, noise)
-        if fake.shape != inputs.shape:
+        with watching_units(game) as still:
+            fake = outputs(held_out.batch, noise)
+        if fake.shape != held_out.x.shape:
             return scene
-        swapped, again = outputs(inputs.roll(1, dims=0), noise), outputs(inputs, noise + 1)
-        return replace(scene, fake=fake, swapped=swapped, again=again)
+        first, *rest = held_out.batch if isinstance(held_out.batch, tuple) else (held_out.batch,)
+        turned = first.roll(1, dims=0)
+        swapped, again = outputs((turned, *rest) if rest else turned, noise), outputs(held_out.batch, noise + 1)
+        scene = replace(scene, still=tuple(still), fake=fake, swapped=swapped, again=again)
+        if is_pair(held_out.batch):
+            scene = replace(scene, fake_logits=game.judge((first, fake)))
+        return scene
 
 
 def batch(x: Tensor, labels: Tensor | None) -> Any:

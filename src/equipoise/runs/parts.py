@@ -42,6 +42,10 @@ class Examples:
     name: str
     shape: tuple[int, ...]
     classes: tuple[str, ...] = ()
+    given: tuple[int, ...] | None = None
+    """Of pairs: the shape of what the game is given; `shape` is that of the target."""
+    path: Path | None = None
+    """Where the data lies, for what is fitted to it beside the game."""
 
 
 class GameSettings(Part):
@@ -91,6 +95,11 @@ class DataSettings(Part):
     @property
     def files(self) -> tuple[Path, str | None] | None:
         """Where examples lie, and the part of it that is used; None of those that are made."""
+        return None
+
+    @property
+    def place(self) -> Path | None:
+        """Where examples lie, if that is known without opening them."""
         return None
 
     @property
@@ -441,8 +450,6 @@ class Conditional(Adversarial):
         return self.play(examples, len(examples.classes), self.conditioning, auxiliary)
 
 
-GAME_KINDS: dict[str, type[Part]] = {"gan": Gan, "conditional": Conditional}
-
 # ---------------------------------------------------------------- data
 
 
@@ -503,6 +510,10 @@ class Files(DataSettings):
     @property
     def files(self) -> tuple[Path, str | None]:
         return self.path, self.part
+
+    @property
+    def place(self) -> Path:
+        return self.path
 
     @property
     def fixed_standard(self) -> Standard | None:
@@ -594,10 +605,11 @@ class Stack(DataSettings):
     def files(self) -> tuple[Path, str | None]:
         return self.path, None
 
+    @property
+    def place(self) -> Path:
+        return self.path
+
     def open(self) -> Source:
         value_range = None if self.standardise == "none" else "any"
         grey = open_source(self.path, size=self.size, channels=1, filter=self.filter, value_range=value_range)
         return Stacked(grey, self.num_examples, seed=self.seed)
-
-
-DATA_KINDS: dict[str, type[Part]] = {"digits": Digits, "files": Files, "hub": Hub, "mixture": Toy, "stacked": Stack}

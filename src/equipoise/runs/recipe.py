@@ -19,7 +19,8 @@ from equipoise.core.errors import RecipeError, nearest
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
 from equipoise.monitor.spaces import SpaceName
-from equipoise.runs.parts import DATA_KINDS, GAME_KINDS, DataSettings, Digits, GameSettings, Gan, Part
+from equipoise.runs.kinds import DATA_KINDS, GAME_KINDS
+from equipoise.runs.parts import DataSettings, Digits, GameSettings, Gan, Part
 
 
 class Watching(Part):
@@ -115,6 +116,8 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain tables, without empty entries."""
 
     def drop_none(value: Any) -> Any:
+        if isinstance(value, list):
+            return [drop_none(one) for one in value]
         return {k: drop_none(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value
 
     return drop_none(recipe.model_dump(mode="json"))

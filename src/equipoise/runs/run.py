@@ -109,7 +109,8 @@ class Run:
         with disk_errors("creating the run folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
             replace_file(folder / "recipe.toml", to_toml(recipe).encode())
-            card = {"origin": origin, "created": now(), "data": {**vars(draft.examples)}}
+            known = {key: value for key, value in vars(draft.examples).items() if key not in OF_RECIPE}
+            card = {"origin": origin, "created": now(), "data": known}
             if draft.standard is not None and recipe.data.standardise != "none":
                 card["standard"] = draft.standard.to_json()
             replace_file(folder / "run.json", json.dumps(card, indent=1).encode())
@@ -119,7 +120,8 @@ class Run:
     def draft(cls, recipe: Recipe, *, origin: str, folder: Path) -> "Run":
         """A run of which nothing is written: its data is opened and, to be standardised, its training part measured."""
         source = recipe.data.open()
-        draft = cls(folder, recipe, origin, Examples(source.name, source.shape, source.classes), source)
+        examples = Examples(source.name, source.shape, source.classes, source.given_shape, recipe.data.place)
+        draft = cls(folder, recipe, origin, examples, source)
         how = recipe.data.standardise
         standard = recipe.data.fixed_standard if how == "none" else measured(draft.divided(source).train, how)
         return replace(draft, standard=standard)
@@ -138,7 +140,10 @@ class Run:
         try:
             card = json.loads((folder / "run.json").read_text("utf-8"))
             data = card["data"]
-            examples, origin = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"])), str(card["origin"])
+            given, origin = data.get("given"), str(card["origin"])
+            examples = Examples(
+                data["name"], tuple(data["shape"]), tuple(data["classes"]), None if given is None else tuple(given)
+            )
             standard = Standard.from_json(card["standard"]) if "standard" in card else None
         except (ValueError, KeyError, TypeError) as error:
             raise RecipeError(f"{folder / 'run.json'} is damaged: {error}.") from error
@@ -147,6 +152,7 @@ class Run:
         recipe = from_dict(read_toml(folder / "recipe.toml"), like=like)
         if standard is None and recipe.data.standardise != "none":
             raise RecipeError(f"{folder / 'run.json'} is damaged: what the data was standardised by is missing.")
+        examples = replace(examples, path=recipe.data.place)
         return cls(folder, recipe, origin, examples, standard=standard or recipe.data.fixed_standard)
 
     # ---------------------------------------------------------------- training
@@ -653,6 +659,10 @@ class Run:
         }
         with disk_errors("writing the environment", self.folder):
             replace_file(self.folder / "environment.json", json.dumps(facts, indent=1).encode())
+
+
+OF_RECIPE = ("path",)
+"""What is known of the data by the recipe, which may say something else after the data has moved."""
 
 
 def snapshot_at(folder: Path, at: At) -> Snapshot:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from equipoise.core.disk import disk_errors
 from equipoise.core.game import Clock, LatentGame
 from equipoise.core.seeding import stable_seed
+from equipoise.data.pictures import is_pair
 from equipoise.data.source import Source, Split
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
 from equipoise.doctor.words import number
@@ -27,6 +28,9 @@ from equipoise.runs.view import View
 
 if TYPE_CHECKING:
     from equipoise.runs.run import Run
+
+MOST_PAIRS = 12
+"""Pairs in a sample grid."""
 
 
 class Watcher:
@@ -134,33 +138,37 @@ class Watcher:
                 message = f"{finding.title} since step {finding.since}: {what}. See: equipoise doctor {self.run.id}"
                 self.on_event(self.trainer.clock, "finding", message)
 
-    def some_held_out(self, num: int) -> Tensor | tuple[Tensor, Tensor]:
-        """The first held-out examples, as the game's data is: with or without labels."""
+    def some_held_out(self, num: int) -> Any:
+        """The first held-out examples, as the game takes them."""
         held_out = self.parts.held_out
-        indices = torch.arange(min(num, len(held_out)))
-        x = held_out.examples(indices)
-        return (x, held_out.labels(indices)) if self.run.recipe.game.needs_labels else x
+        return held_out.batch(torch.arange(min(num, len(held_out))), labels=self.run.recipe.game.needs_labels)
 
     @torch.no_grad()
     def fixed_samples(self, num: int) -> Tensor:
-        """From the same latents (or held-out inputs) at every step, so that pictures can be compared."""
+        """From the same latents (or held-out inputs) at every step, so that pictures can be compared.
+
+        Of pairs: what is given, the answer and the target, one after the other.
+        """
         game, place = self.trainer.game, self.trainer.place
         if isinstance(game, LatentGame):
             with settled(game, place=place) if self.trainer.averaging.averages else nullcontext():
                 return samples(game, num, seed=stable_seed(self.seed, "fixed latents"), place=place)
+        batch = self.some_held_out(num)
         game.eval()
         with torch.random.fork_rng():
             torch.manual_seed(stable_seed(self.seed, "fixed latents"))
-            x = next(iter(game.sample(place(self.some_held_out(num))).values()))
+            x = next(iter(game.sample(place(batch)).values())).float().cpu()
         game.train()
-        return x.float().cpu()
+        return side_by_side(batch[0].cpu(), x, batch[1].cpu()) if is_pair(batch) else x
 
     def picture(self, step: int) -> None:
         """Samples from fixed latents with the averaged weights, as a labelled PNG in samples/ and on the board."""
         num = self.settings.num_samples if len(self.parts.train.shape) == 3 else 1000
+        of_pairs = self.run.examples.given is not None
         with self.trainer.averaging.applied():
-            x = self.fixed_samples(num)
-        image = draw(self.run.for_looking(self.run.in_units(x)), self.parts.train)
+            x = self.fixed_samples(min(num, MOST_PAIRS) if of_pairs else num)
+        columns = 3 * max(1, round(len(x) ** 0.5 / 3)) if of_pairs else None
+        image = draw(self.run.for_looking(self.run.in_units(x)), self.parts.train, columns=columns)
         path = self.run.folder / "samples" / f"step-{step:08d}.png"
         with disk_errors("writing a sample grid", path.parent, num_bytes=image.nbytes):
             write_png(image, path, Label(run=self.run.id, step=step, seed=self.seed))
@@ -168,12 +176,19 @@ class Watcher:
                 self.board.picture(step, "samples", path.read_bytes(), *image.shape)
 
 
-def draw(x: Tensor, source: Source):
+def draw(x: Tensor, source: Source, *, columns: int | None = None):
     """A picture of examples: a grid of images, or points in the plane over the data."""
     if len(source.shape) == 3:
-        return grid(x)
+        return grid(x, columns=columns)
     reference = source.examples(torch.arange(min(2000, len(source)))).cpu()
     return scatter(plane(x), plane(reference))
+
+
+def side_by_side(given: Tensor, answer: Tensor, target: Tensor) -> Tensor:
+    """Of each pair what was given, in the size of the target, the answer and the target: [3·N, C, H, W]."""
+    given = given[:, : target.shape[1]].float()
+    given = torch.nn.functional.interpolate(given, size=target.shape[2:]).expand_as(target)
+    return torch.stack([given, answer.to(target), target], dim=1).flatten(0, 1)
 
 
 def plane(x: Tensor) -> Tensor:

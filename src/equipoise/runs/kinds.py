@@ -1,0 +1,21 @@
+"""Which games and data a recipe file can name."""
+
+from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
+from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
+from equipoise.runs.techniques import Part
+
+GAME_KINDS: dict[str, type[Part]] = {
+    "gan": Gan,
+    "conditional": Conditional,
+    "srgan": Srgan,
+    "inpainting": InpaintingSettings,
+    "denoising": DenoisingSettings,
+}
+DATA_KINDS: dict[str, type[Part]] = {
+    "digits": Digits,
+    "files": Files,
+    "hub": Hub,
+    "mixture": Toy,
+    "stacked": Stack,
+    "pictures": PicturesData,
+}

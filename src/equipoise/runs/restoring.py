@@ -1,0 +1,454 @@
+"""Settings of restoration: pictures and what is made of them, networks that answer them, and the games of both."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+
+from equipoise.core.errors import DataError, RecipeError
+from equipoise.core.game import Game
+from equipoise.core.schedule import Scheduled
+from equipoise.data.degradations import Degradation
+from equipoise.data.masks import Mask
+from equipoise.data.open import open_source
+from equipoise.data.pictures import Pictures, Small, Task, pictures
+from equipoise.data.source import Source
+from equipoise.games.denoising import Denoising
+from equipoise.games.inpainting import Inpainting
+from equipoise.games.restorer import Likeness
+from equipoise.games.srgan import SRGAN
+from equipoise.networks.denoiser import DnCNN
+from equipoise.networks.fourier import FourierInpainter
+from equipoise.networks.gated import GatedInpainter
+from equipoise.networks.patch import MultiScaleCritic, PatchCritic
+from equipoise.networks.srresnet import RRDBNet, SRResNet
+from equipoise.networks.unet import UNet, UNetCritic
+from equipoise.networks.vgg import SMALL_TAPS
+from equipoise.objectives import perceptual, reconstruction
+from equipoise.runs.feature_networks import FeatureNetwork, fit_small_vgg, vgg_from_file
+from equipoise.runs.parts import LOSSES, PENALTIES, DataSettings, Examples, GameSettings, LossName, Penalties
+from equipoise.runs.techniques import Part
+
+# ---------------------------------------------------------------- data
+
+
+class PicturesData(DataSettings):
+    """Pictures of any size, of which squares are cut, and what a restorer is given of them."""
+
+    kind: Literal["pictures"] = "pictures"
+    path: Path
+    """A folder or .zip of pictures, or an .npy or .npz array of slices."""
+    given: Path | None = None
+    """The partners of the pictures, by the same names; by default they are made."""
+    endings: tuple[str, str] | None = None
+    """Where both lie together: how the names of targets and of givens end, such as ["_HR", "_LR"]."""
+    part: str | None = None
+    channels: Literal[1, 3] | None = None
+    crop: int = Field(default=96, ge=8, le=1024)
+    """The side of target squares."""
+    small: Small = "refuse"
+    """What becomes of pictures smaller than a square."""
+    turns: bool = True
+    """Training also sees squares mirrored and turned by quarters."""
+    range: tuple[float, float] | None = None
+    """Of an array: the values that become -1 and 1, such as [-1000, 3000] of Hounsfield units; others are clipped."""
+    degrade: tuple[Annotated[Degradation, Field(discriminator="kind")], ...] = ()
+    """How what is given is made, step by step."""
+    masks: tuple[Annotated[Mask, Field(discriminator="kind")], ...] = ()
+    """Holes, of which one kind is drawn for each square: for inpainting."""
+
+    @field_validator("path", "given")
+    @classmethod
+    def from_anywhere(cls, path: Path | None) -> Path | None:
+        """A run can be resumed from any folder."""
+        return None if path is None else path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def without_what_images_have(self) -> "PicturesData":
+        """Raise ValueError for settings of other data, and for two ways to what is given."""
+        for name in ("augmentation", "per_class"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"data.{name} is not for pictures: data.turns mirrors and turns them. Leave it out.")
+        if self.standardise != "none":
+            raise ValueError("data.standardise is not for pictures. Use data.range = [low, high] for an array.")
+        if (self.given is not None or self.endings is not None) and (self.degrade or self.masks):
+            raise ValueError(
+                "data.given and data.endings say what is given, data.degrade and data.masks make it. Use one."
+            )
+        return self
+
+    def open(self) -> Pictures:
+        return pictures(
+            self.path,
+            crop=self.crop,
+            task=self.task,
+            given=self.given,
+            endings=self.endings,
+            part=self.part,
+            channels=self.channels,
+            small=self.small,
+            turns=self.turns,
+            value_range=self.range,
+        )
+
+    @property
+    def task(self) -> Task:
+        """What is made of targets."""
+        return Task(degradations=self.degrade, masks=self.masks)
+
+    @property
+    def files(self) -> tuple[Path, str | None]:
+        return self.path, self.part
+
+    @property
+    def place(self) -> Path:
+        return self.path
+
+
+# ---------------------------------------------------------------- networks
+
+
+class RestorerNetwork(Part):
+    """A network from what is given to an answer."""
+
+    @abstractmethod
+    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+        """From `given` to `channels` channels, `scale` times larger. Raises ValueError where it cannot."""
+
+
+class Srresnet(RestorerNetwork):
+    """`networks.srresnet.SRResNet`: residual blocks without normalisation."""
+
+    kind: Literal["srresnet"] = "srresnet"
+    width: int = Field(default=64, ge=1)
+    num_blocks: int = Field(default=16, ge=1)
+
+    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+        same_channels(self.kind, given, channels)
+        return SRResNet(channels, scale=scale, width=self.width, num_blocks=self.num_blocks)
+
+
+class Rrdb(RestorerNetwork):
+    """`networks.srresnet.RRDBNet`: residual-in-residual dense blocks (ESRGAN)."""
+
+    kind: Literal["rrdb"] = "rrdb"
+    width: int = Field(default=64, ge=1)
+    num_blocks: int = Field(default=23, ge=1)
+    growth: int = Field(default=32, ge=1)
+
+    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+        same_channels(self.kind, given, channels)
+        return RRDBNet(channels, scale=scale, width=self.width, num_blocks=self.num_blocks, growth=self.growth)
+
+
+class Unet(RestorerNetwork):
+    """`networks.unet.UNet`, for answers of the size that is given."""
+
+    kind: Literal["unet"] = "unet"
+    width: int = Field(default=64, ge=1)
+    depth: int = Field(default=4, ge=1, le=8)
+    normalisation: Literal["none", "batch", "instance"] = "none"
+    residual: bool = True
+    """Whether it answers what is to be added; only where as many channels are given."""
+
+    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+        same_size(self.kind, scale)
+        return UNet(
+            given,
+            channels,
+            width=self.width,
+            depth=self.depth,
+            normalisation=self.normalisation,
+            residual=self.residual and given == channels,
+            final="none",
+        )
+
+
+class Dncnn(RestorerNetwork):
+    """`networks.denoiser.DnCNN`: the noise is answered, and taken away."""
+
+    kind: Literal["dncnn"] = "dncnn"
+    width: int = Field(default=64, ge=1)
+    depth: int = Field(default=17, ge=2)
+    normalisation: Literal["none", "batch"] = "none"
+
+    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+        same_size(self.kind, scale)
+        same_channels(self.kind, given, channels)
+        return DnCNN(channels, width=self.width, depth=self.depth, normalisation=self.normalisation)
+
+
+class Fourier(RestorerNetwork):
+    """`networks.fourier.FourierInpainter`: every layer sees the whole image (LaMa)."""
+
+    kind: Literal["fourier"] = "fourier"
+    width: int = Field(default=64, ge=1)
+    num_downs: int = Field(default=3, ge=0, le=5)
+    num_blocks: int = Field(default=9, ge=1)
+    ratio: float = Field(default=0.75, ge=0, le=1)
+    """The share of features that are global."""
+
+    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+        same_size(self.kind, scale)
+        return FourierInpainter(
+            given, channels, width=self.width, num_downs=self.num_downs, num_blocks=self.num_blocks, ratio=self.ratio
+        )
+
+
+class Gated(RestorerNetwork):
+    """`networks.gated.GatedInpainter`: convolutions that learn where the image is valid (DeepFillv2)."""
+
+    kind: Literal["gated"] = "gated"
+    width: int = Field(default=32, ge=1)
+
+    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+        same_size(self.kind, scale)
+        return GatedInpainter(given, channels, width=self.width)
+
+
+AnyRestorer = Annotated[Srresnet | Rrdb | Unet | Dncnn | Fourier | Gated, Field(discriminator="kind")]
+
+
+def same_channels(network: str, given: int, channels: int) -> None:
+    """Raise ValueError unless as many channels are given as are answered."""
+    if given != channels:
+        raise ValueError(
+            f"The {network} network answers as many channels as it is given; here {given} are given and {channels} are "
+            "asked for. For inpainting use game.network.kind = fourier, gated or unet."
+        )
+
+
+def same_size(network: str, scale: int) -> None:
+    """Raise ValueError unless the answer has the size that is given."""
+    if scale != 1:
+        raise ValueError(
+            f"The {network} network answers images of the size that is given; targets are {scale} times larger. Use "
+            "game.network.kind = srresnet or rrdb."
+        )
+
+
+class Patches(Part):
+    """`networks.patch.PatchCritic`: a verdict on every patch, at one scale or several."""
+
+    kind: Literal["patch"] = "patch"
+    width: int = Field(default=64, ge=1)
+    num_layers: int = Field(default=3, ge=0)
+    normalisation: Literal["none", "batch", "instance", "spectral"] = "spectral"
+    num_scales: int = Field(default=1, ge=1, le=5)
+
+    def build(self, channels: int) -> nn.Module:
+        """A critic of images."""
+        members = [
+            PatchCritic(channels, width=self.width, num_layers=self.num_layers, normalisation=self.normalisation)
+            for _ in range(self.num_scales)
+        ]
+        return members[0] if self.num_scales == 1 else MultiScaleCritic(members)
+
+
+class Pixels(Part):
+    """`networks.unet.UNetCritic`: a verdict on every pixel (Real-ESRGAN)."""
+
+    kind: Literal["unet"] = "unet"
+    width: int = Field(default=64, ge=1)
+    normalisation: Literal["none", "spectral"] = "spectral"
+
+    def build(self, channels: int) -> nn.Module:
+        """A critic of images."""
+        return UNetCritic(channels, width=self.width, normalisation=self.normalisation)
+
+
+AnyCritic = Annotated[Patches | Pixels, Field(discriminator="kind")]
+
+# ---------------------------------------------------------------- feature networks
+
+
+class Features(Part):
+    """The network through whose layers images are compared: a small one fitted to pictures, or VGG from a file."""
+
+    network: Literal["small", "vgg16", "vgg19"] = "small"
+    weights: Path | None = None
+    """Of VGG: the file of torchvision's weights, which is never downloaded."""
+    images: Path | None = None
+    """Of the small network: what it is fitted to, best one folder per class; by default the pictures of the run."""
+    layers: tuple[str, ...] = ()
+    """By default conv5_4 of VGG-19, conv5_3 of VGG-16, and one of each stage of the small network."""
+
+    @field_validator("weights", "images")
+    @classmethod
+    def from_anywhere(cls, path: Path | None) -> Path | None:
+        """A run can be resumed from any folder."""
+        return None if path is None else path.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def with_a_file(self) -> "Features":
+        """Raise ValueError for VGG without weights."""
+        if self.network != "small" and self.weights is None:
+            raise ValueError(f"features.network = {self.network} needs features.weights, the file of its weights.")
+        return self
+
+    def open(self, pictures: Path | None, *, seed: int = 0) -> FeatureNetwork:
+        """The network, fitted to `pictures` unless the settings name others. Raises `DataError`, `CheckpointError`."""
+        if self.network != "small":
+            assert self.weights is not None
+            layers = self.layers or (("conv5_4",) if self.network == "vgg19" else ("conv5_3",))
+            return vgg_from_file(self.weights, self.network, layers)
+        path = self.images or pictures
+        if path is None:
+            raise RecipeError("features.images is needed: the pictures that the small network is fitted to.")
+        return fit_small_vgg(to_learn_from(path), seed=seed, taps=self.layers or SMALL_TAPS)
+
+
+def to_learn_from(path: Path) -> Source:
+    """Labelled images where a path holds such, else squares of its pictures."""
+    try:
+        source = open_source(path)
+        if source.classes:
+            return source
+    except DataError:
+        pass
+    for crop in (64, 32, 16):
+        try:
+            return pictures(path, crop=crop)
+        except DataError as error:
+            reason = error
+    raise reason
+
+
+# ---------------------------------------------------------------- games
+
+LIKENESSES: dict[str, Likeness] = {
+    "l1": reconstruction.l1,
+    "l2": reconstruction.l2,
+    "charbonnier": reconstruction.charbonnier,
+    "edges": reconstruction.edges,
+    "gradients": reconstruction.image_gradients,
+    "frequency": reconstruction.focal_frequency,
+}
+TEXTURE = 4
+"""Positions along the side of a patch whose texture is compared."""
+LikenessName = Literal["l1", "l2", "charbonnier", "edges", "gradients", "frequency"]
+
+
+class RestorerSettings(GameSettings):
+    """What the games of restoration have in common."""
+
+    network: AnyRestorer
+    critic: AnyCritic = Patches()
+    loss: LossName = "non-saturating"
+    warmup: float = Field(default=0.5, ge=0, le=1)
+    """The share of training in which the generator learns without the critic."""
+    terms: dict[LikenessName, Scheduled] = {}
+    """What compares pixels after the warm-up, with its weights."""
+    perceptual: Scheduled | None = None
+    """Weight of the distance between layers of a feature network."""
+    style: Scheduled | None = None
+    """Weight of the distance between the Gram matrices of its layers."""
+    texture: Scheduled | None = None
+    """Weight of the distance between the Gram matrices of patches of 4 × 4 positions of its layers."""
+    features: Features = Features()
+    adversarial: Scheduled = 1.0
+    matching: Scheduled | None = None
+    """Weight of the distance between layers of the critic."""
+    penalties: Penalties = {}
+
+    def likenesses(self, examples: Examples) -> dict[str, tuple[Likeness, Scheduled]]:
+        """All terms that compare an answer with its target."""
+        found: dict[str, tuple[Likeness, Scheduled]] = {n: (LIKENESSES[n], w) for n, w in self.terms.items()}
+
+        @cache
+        def network() -> FeatureNetwork:  # only training asks for it
+            return self.features.open(examples.path)
+
+        def through(compare: Callable[..., Tensor]) -> Likeness:
+            def term(target: Tensor, answer: Tensor) -> Tensor:
+                seen = network()
+                seen.net.to(answer.device)
+                return compare(seen(coloured(target)), seen(coloured(answer)))
+
+            def coloured(x: Tensor) -> Tensor:
+                wanted = 3 if self.features.network != "small" else x.shape[1]
+                return x.expand(-1, wanted, -1, -1) if x.shape[1] == 1 else x
+
+            return term
+
+        texture = partial(perceptual.texture, patch_size=TEXTURE)
+        wanted = {"perceptual": perceptual.content, "style": perceptual.style, "texture": texture}
+        for name, compare in wanted.items():
+            weight = getattr(self, name)
+            if weight is not None:
+                found[name] = (through(compare), weight)
+        return found
+
+    def networks(self, examples: Examples, *, critic_sees: int = 0) -> tuple[nn.Module, nn.Module]:
+        """G and D; D is shown as many further channels. Raises `RecipeError` for data without what is given."""
+        if examples.given is None:
+            raise RecipeError(
+                f"The game {self.kind!r} restores pictures, and {examples.name} has nothing to restore them from. Use "  # type: ignore[attr-defined]
+                'data.kind = "pictures" with data.degrade, data.masks or data.given.'
+            )
+        channels, scale = examples.shape[0], examples.shape[1] // examples.given[1]
+        G = self.network.build(examples.given[0], channels, scale)
+        return G, self.critic.build(channels + critic_sees)
+
+    def common(self, examples: Examples) -> dict:
+        """What all games are told alike."""
+        return {
+            "loss": LOSSES[self.loss],
+            "terms": self.likenesses(examples),
+            "adversarial": self.adversarial,
+            "matching": self.matching,
+            "penalties": {name.replace("-", "_"): (PENALTIES[name], w) for name, w in self.penalties.items()},
+            "warmup": self.warmup,
+        }
+
+
+class Srgan(RestorerSettings):
+    """`games.srgan`: super-resolution."""
+
+    kind: Literal["srgan"] = "srgan"
+    network: AnyRestorer = Srresnet()
+    first: LikenessName = "l1"
+    """What the warm-up minimises."""
+    terms: dict[LikenessName, Scheduled] = {"l1": 0.01}
+
+    def build(self, examples: Examples) -> Game:
+        return SRGAN(*self.networks(examples), first=LIKENESSES[self.first], **self.common(examples))
+
+
+class InpaintingSettings(RestorerSettings):
+    """`games.inpainting`: holes are filled."""
+
+    kind: Literal["inpainting"] = "inpainting"
+    network: AnyRestorer = Fourier()
+    loss: LossName = "hinge"
+    hole: Scheduled = 1.0
+    """Weight of the error in the holes."""
+    known: Scheduled = 1.0
+    """Weight of the error around them."""
+
+    def build(self, examples: Examples) -> Game:
+        networks = self.networks(examples, critic_sees=1)
+        return Inpainting(*networks, hole=self.hole, known=self.known, **self.common(examples))
+
+
+class DenoisingSettings(RestorerSettings):
+    """`games.denoising`: noise, compression and blur are taken away."""
+
+    kind: Literal["denoising"] = "denoising"
+    network: AnyRestorer = Dncnn()
+    first: LikenessName = "charbonnier"
+    """What the warm-up minimises."""
+    terms: dict[LikenessName, Scheduled] = {"l1": 1.0}
+    critic_steps: int = Field(default=1, ge=1, strict=True)
+
+    def build(self, examples: Examples) -> Game:
+        return Denoising(
+            *self.networks(examples),
+            first=LIKENESSES[self.first],
+            critic_steps=self.critic_steps,
+            **self.common(examples),
+        )

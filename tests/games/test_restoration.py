@@ -1,0 +1,143 @@
+"""Games of restoration: the warm-up, the duel after it, what each term sees, and the engine's promises."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from equipoise import objectives
+from equipoise.core.game import Clock
+from equipoise.engine.conformance import check_game
+from equipoise.games.denoising import Denoising
+from equipoise.games.inpainting import Inpainting, completed
+from equipoise.games.srgan import SRGAN
+from equipoise.networks.denoiser import DnCNN
+from equipoise.networks.gated import GatedInpainter
+from equipoise.networks.patch import PatchCritic
+from equipoise.networks.srresnet import SRResNet
+from equipoise.objectives import perceptual, reconstruction
+
+CRITIC = partial(PatchCritic, width=4, num_layers=1, normalisation="none")
+DUEL = {"loss": objectives.non_saturating, "adversarial": 0.01, "matching": 2.0, "warmup": 0.4}
+L1 = {"l1": (reconstruction.l1, 0.5)}
+
+
+def noise(*shape, seed):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def pairs(position, size, *, channels=3, factor=1):
+    target = noise(size, channels, 16, 16, seed=position)
+    given = nn.functional.avg_pool2d(target, factor) if factor > 1 else target + 0.1 * noise(*target.shape, seed=-1)
+    return given, target
+
+
+def holes(position, size):
+    target = noise(size, 3, 16, 16, seed=position)
+    mask = torch.zeros(size, 1, 16, 16)
+    mask[:, :, 4:10, 4:10] = 1
+    return torch.cat([target * (1 - mask), mask], dim=1), target
+
+
+def srgan(**more):
+    G = SRResNet(3, scale=2, width=4, num_blocks=1)
+    return SRGAN(G, CRITIC(3), first=reconstruction.l1, terms=L1, **{**DUEL, **more})
+
+
+def inpainting(**more):
+    return Inpainting(GatedInpainter(4, 3, width=4), CRITIC(4), terms={}, hole=6.0, known=1.0, **{**DUEL, **more})
+
+
+def denoising(**more):
+    penalties = {"gradient_penalty": (objectives.gradient_penalty, 10.0)}
+    changes = {**DUEL, "loss": objectives.wasserstein, "penalties": penalties, **more}
+    return Denoising(
+        DnCNN(3, width=4, depth=3), CRITIC(3), first=reconstruction.charbonnier, terms=L1, critic_steps=2, **changes
+    )
+
+
+GAMES = {
+    "srgan": (srgan, partial(pairs, factor=2)),
+    "inpainting": (inpainting, holes),
+    "denoising": (denoising, pairs),
+}
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_game_keeps_the_promises_of_the_engine(name):
+    game, data = GAMES[name]
+    check_game(game, data, batch=4, steps=5, sample_range=(-1.0, 1.0))
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_the_warm_up_is_the_generators_alone(name):
+    make, data = GAMES[name]
+    game = make()
+    batches = iter([data(n, 2) for n in range(9)])
+    first = [move for move in game.step(batches, Clock(step=0, total=10))]
+    assert [move.player for move in first] == ["G"]
+    assert not {"adversarial", "matching", "l1"} & set(first[0].terms)
+    later = [move.player for move in game.step(batches, Clock(step=4, total=10))]
+    assert later == (["D", "D", "G"] if name == "denoising" else ["D", "G"])
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_warm_up_that_never_ends_has_no_critic(name):
+    make, data = GAMES[name]
+    game = make(warmup=1.0)
+    moves = list(game.step(iter([data(0, 2)]), Clock(step=9, total=10)))
+    assert [move.player for move in moves] == ["G"]
+    assert set(game.weights) <= {f"G/{term}" for term in moves[0].terms}
+
+
+def test_the_generators_terms_are_those_of_the_paper():
+    game = srgan()
+    given, target = pairs(0, 2, factor=2)
+    _, move = game.step(iter([(given, target)]), Clock(step=9, total=10))
+    answer = game.answer(given)
+    real, fake = game.D(target), game.D(answer)
+    assert torch.allclose(move.terms["l1"], reconstruction.l1(target, answer))
+    assert torch.allclose(move.terms["adversarial"], objectives.non_saturating.g(real.logits, fake.logits))
+    assert torch.allclose(move.terms["matching"], perceptual.critic_feature_matching(real.features, fake.features))
+    assert game.weights == {"G/adversarial": 0.01, "G/l1": 0.5, "G/matching": 2.0}
+
+
+def test_what_is_known_stays_in_an_inpainted_image():
+    given, target = holes(0, 2)
+    made = torch.full_like(target, 0.25)
+    whole = completed(given, made)
+    hidden = given[:, 3:].expand_as(target).bool()
+    assert torch.equal(whole[~hidden], target[~hidden])
+    assert (whole[hidden] == 0.25).all()
+    game = inpainting()
+    restored = game.restore(given)
+    assert torch.equal(restored[~hidden], target[~hidden])
+
+
+def test_holes_and_what_is_known_are_counted_apart():
+    given, target = holes(0, 2)
+    hidden = given[:, 3:]
+    made = target + 0.5 * hidden  # wrong in the holes alone
+    terms = inpainting().reconstruction(given, target, made)
+    assert torch.allclose(terms["hole"], torch.full((2,), 0.5))
+    assert torch.allclose(terms["known"], torch.zeros(2), atol=1e-7)
+
+
+def test_the_critic_of_inpainting_sees_where_the_holes_were():
+    game = inpainting().eval()
+    given, target = holes(0, 2)
+    elsewhere = given.clone()
+    elsewhere[:, 3] = 0
+    assert not torch.equal(game.judge((given, target)), game.judge((elsewhere, target)))
+
+
+def test_judging_gives_one_logit_for_each_picture():
+    for make, data in GAMES.values():
+        game = make().eval()
+        batch = data(0, 3)
+        assert game.judge(batch).shape == (3,)
+        described = game.described(batch)
+        assert described is not None
+        assert described.shape[0] == 3
+        assert described.ndim == 2
