@@ -1,11 +1,12 @@
-"""The command line: `equipoise train`, `resume`, `sample`, `evaluate`, `compare`, `tune`, `usefulness`, `doctor`,
-`runs`, `recipes`, `techniques`, `faults`, `report`, `data`."""
+"""The command line: `equipoise train`, `resume`, `sample`, `apply`, `evaluate`, `compare`, `tune`, `usefulness`,
+`doctor`, `runs`, `recipes`, `techniques`, `faults`, `report`, `data`."""
 
 import os
 import sys
 
 from cyclopts import App
 
+from equipoise.cli.apply import apply
 from equipoise.cli.compare import compare
 from equipoise.cli.data import data
 from equipoise.cli.doctor import doctor
@@ -31,6 +32,7 @@ for command in (
     train,
     resume,
     sample,
+    apply,
     evaluate,
     compare,
     tune,

@@ -15,6 +15,7 @@ from equipoise.core.errors import RecipeError
 from equipoise.engine.trainer import Trainer
 from equipoise.runs.evaluation import Evaluation, rows
 from equipoise.runs.recipe import Recipe, to_toml
+from equipoise.runs.restored import Restoration
 from equipoise.runs.run import At, Run, describe, threads
 
 
@@ -57,6 +58,22 @@ def metrics_table(result: Evaluation) -> None:
         print(f"Copies of training examples? {result.memorisation.verdict.capitalize()}. {result.memorisation.reason}")
     for caution in result.cautions:
         print(caution)
+
+
+def restoration_table(result: Restoration) -> None:
+    """How alike answers and targets are, with what was given beside them."""
+    custom = "of the luma, " if result.luma else ""
+    border = f"{result.shave} pixels at the borders left out" if result.shave else "whole pictures"
+    table = Table(title=Text(f"{result.num_pictures} pictures of {result.data}"), title_justify="left")
+    for column in ("metric", "answers", "what was given", "better"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    rows = {"psnr": ("PSNR, dB", "higher"), "ssim": ("SSIM", "higher"), "perceptual": ("perceptual distance", "lower")}
+    rows |= {"error": ("mean absolute error", "lower"), "bias": ("mean error", "near 0")}
+    for name, (title, better) in rows.items():
+        answer, given = getattr(result.answer, name), getattr(result.given, name)
+        table.add_row(title, f"{answer:.4g}", f"{given:.4g}", better)
+    Console().print(table)
+    print(f"PSNR and SSIM {custom}{border}; perceptual distance in {result.features}.")
 
 
 def dry(recipe: Recipe, origin: str) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from equipoise.core.game import Clock, Game, Move, Verdict
 from equipoise.core.schedule import Lazy, Scheduled
+from equipoise.networks.anysize import AnySize
 from equipoise.objectives import Adversarial, Penalty
 from equipoise.objectives.perceptual import critic_feature_matching
 
@@ -49,6 +50,12 @@ class Restorer(Game):
                 **{f"D/{name}": weight for name, (_, weight) in (penalties or {}).items()},
                 **({"G/matching": matching} if matching is not None else {}),
             }
+
+    @property
+    def fit(self) -> tuple[int | None, int, int]:
+        """The reach, the period and the smallest side of G (`equipoise.networks.anysize`), for tiles."""
+        G = self.G
+        return (G.reach, G.period, G.smallest) if isinstance(G, AnySize) else (None, 1, 1)
 
     @property
     def players(self) -> dict[str, list[nn.Module]]:

@@ -9,12 +9,32 @@ computed in tiles that begin at multiples of `period`: outputs farther than `rea
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 PlainNormalisation = Literal["none", "batch", "instance"]
+
+
+@runtime_checkable
+class AnySize(Protocol):
+    """A network that takes images of any size, and says what it needs of them."""
+
+    @property
+    def reach(self) -> int | None:
+        """Beyond how many input pixels an output pixel depends on nothing; None where it depends on all."""
+        ...
+
+    @property
+    def period(self) -> int:
+        """By multiples of how many pixels its grid repeats."""
+        ...
+
+    @property
+    def smallest(self) -> int:
+        """The shortest side that it takes."""
+        ...
 
 
 class Span(NamedTuple):

@@ -1,8 +1,8 @@
 """Judging a run: at its end, from any of its checkpoints, and while it trains, without changing anything in it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ from equipoise.data.source import Source, Split
 from equipoise.doctor.finding import Finding
 from equipoise.engine.checkpoint import Checkpoints
 from equipoise.engine.trainer import Record, Trainer
+from equipoise.games.restorer import Restorer
 from equipoise.metrics.memorisation import memorisation
 from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.extractors import Extractor
+from equipoise.runs.restored import Restoration, evaluate_restoration
 from equipoise.runs.sampling import samples, settled
 from equipoise.runs.watcher import Watcher, now
 
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 MOST_KNOWN, NUM_PAIRS = 10_000, 8
 """Training examples among which copies are looked for, and the pairs that are shown."""
-LOWER = ("fid", "kid")
+OF_PICTURES = ("psnr", "ssim", "perceptual")
+"""Metrics of restored pictures."""
+LOWER = ("fid", "kid", "perceptual")
 """Metrics of which less is better; of the others, more is."""
 
 Referee = Callable[[int, Mapping[str, float], Sequence[Finding]], None]
@@ -55,8 +59,15 @@ class Judge:
     def begin(self, trainer: Trainer) -> None:
         """Start, or go on where a resumed run stands: what later steps were worth will be found again."""
         self.trainer = trainer
-        if self.settings.every is not None and not isinstance(trainer.game, LatentGame):
+        if self.settings.every is None:
+            return
+        if not isinstance(trainer.game, LatentGame | Restorer):
             raise RecipeError("judging.every: this game makes no examples from latents alone. Leave it out.")
+        if (self.settings.metric in OF_PICTURES) != isinstance(trainer.game, Restorer):
+            fitting = ", ".join(OF_PICTURES) if isinstance(trainer.game, Restorer) else "fid, kid, …"
+            raise RecipeError(
+                f"judging.metric = {self.settings.metric} is not measured of this game. Use one of: {fitting}."
+            )
         self.entries = self.undo_from(trainer.clock.step + 1)
 
     def undo_from(self, step: int) -> list[dict[str, Any]]:
@@ -86,7 +97,7 @@ class Judge:
         entry = metrics_entry(clock.step, result) | {"during_training": True}
         self.entries = [*self.undo_from(clock.step), entry]  # a rollback may have come by here before
         write_entries(self.run.folder, [*entries(self.run.folder), entry])
-        scores: dict[str, float] = dict(vars(result.fake))
+        scores: dict[str, float] = vars(result.answer if isinstance(result, Restoration) else result.fake)
         if self.watcher.board:
             self.watcher.board.scalars(clock.step, {f"score/{name}": value for name, value in scores.items()})
         shown = "  ".join(f"{name} {value:.3g}" for name, value in scores.items() if not name.endswith("_std"))
@@ -97,9 +108,12 @@ class Judge:
             self.referee(clock.step, scores, self.watcher.diagnosis.findings())
         self.check_patience(clock)
 
-    def look(self) -> Evaluation:
+    def look(self) -> Evaluation | Restoration:
         """Measure the averaged weights."""
         game = self.trainer.game
+        if isinstance(game, Restorer):
+            with self.trainer.averaging.applied(), in_eval(game):
+                return evaluate_restoration(self.run, game, self.parts.held_out, num=self.settings.num_samples)
         assert isinstance(game, LatentGame)
         averaged = settled(game, place=self.run.place) if self.trainer.averaging.averages else nullcontext()
         with self.trainer.averaging.applied(), averaged:
@@ -216,8 +230,21 @@ def write_entries(folder: Path, content: Sequence[Any]) -> None:
         replace_file(folder / "metrics.json", json.dumps(list(content), indent=1).encode())
 
 
-def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
+def metrics_entry(step: int, result: Evaluation | Restoration) -> dict[str, Any]:
     """An entry of metrics.json."""
+    if isinstance(result, Restoration):
+        return {
+            "step": step,
+            "time": now(),
+            "features": result.features,
+            "data": result.data,
+            "num_fake": result.num_pictures,
+            "num_real": result.num_pictures,
+            "values": vars(result.answer),
+            "given": vars(result.given),
+            "luma": result.luma,
+            "shave": result.shave,
+        }
     return {
         "step": step,
         "time": now(),
@@ -236,6 +263,17 @@ def metrics_entry(step: int, result: Evaluation) -> dict[str, Any]:
 
 CARRIED = ("provenance", "fid_interval", "cautions", "memorisation", "further")
 """What an entry takes from an evaluation as it is, where there is such a thing."""
+
+
+@contextmanager
+def in_eval(game: nn.Module) -> Iterator[None]:
+    """Inside, the game is in eval mode; afterwards in that of before."""
+    training = game.training
+    game.eval()
+    try:
+        yield
+    finally:
+        game.train(training)
 
 
 def some(source: Source, num: int, seed: int) -> tuple[Tensor, Tensor | None]:

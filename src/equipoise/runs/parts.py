@@ -1,8 +1,8 @@
 """Where names become objects: the games, networks, losses, penalties and data sets that a recipe can ask for."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,8 +44,8 @@ class Examples:
     classes: tuple[str, ...] = ()
     given: tuple[int, ...] | None = None
     """Of pairs: the shape of what the game is given; `shape` is that of the target."""
-    path: Path | None = None
-    """Where the data lies, for what is fitted to it beside the game."""
+    learn: Callable[[], Source] | None = field(default=None, compare=False, repr=False)
+    """Opens what networks beside the game are fitted to, where that is known."""
 
 
 class GameSettings(Part):
@@ -97,10 +97,9 @@ class DataSettings(Part):
         """Where examples lie, and the part of it that is used; None of those that are made."""
         return None
 
-    @property
-    def place(self) -> Path | None:
-        """Where examples lie, if that is known without opening them."""
-        return None
+    def to_learn_from(self) -> Source:
+        """What networks beside the game, such as one that compares pictures, are fitted to. Raises `DataError`."""
+        return self.open()
 
     @property
     def standardises(self) -> bool:
@@ -512,10 +511,6 @@ class Files(DataSettings):
         return self.path, self.part
 
     @property
-    def place(self) -> Path:
-        return self.path
-
-    @property
     def fixed_standard(self) -> Standard | None:
         return between(*self.range) if self.range else None
 
@@ -604,10 +599,6 @@ class Stack(DataSettings):
     @property
     def files(self) -> tuple[Path, str | None]:
         return self.path, None
-
-    @property
-    def place(self) -> Path:
-        return self.path
 
     def open(self) -> Source:
         value_range = None if self.standardise == "none" else "any"

@@ -18,6 +18,7 @@ from equipoise.core.disk import disk_errors, replace_file
 from equipoise.core.errors import DataError, DiskError
 from equipoise.version import __version__
 
+FORMATS = ("PNG", "WEBP", "JPEG")
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 STATEMENT = "Made by a generative model. Not a photograph or a record of anything real."
 
@@ -56,6 +57,28 @@ def png_bytes(image: Picture, label: Label) -> bytes:
     _expect(read_label(data) == label, "the label of a PNG")
     _expect(_same(Image.open(io.BytesIO(data), formats=["PNG"]), picture), "the pixels of a PNG")
     return data
+
+
+LABELLED = (".png", ".jpg", ".jpeg", ".webp")
+"""Suffixes of pictures that can be written with a label."""
+
+
+def write_picture(image: Image.Image, path: Path | str, label: Label) -> Path:
+    """Write a labelled picture in the format of its name, whole or not at all: PNG, JPEG (95 %), lossless WebP."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        return write_png(image, path, label)
+    if suffix not in LABELLED:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(LABELLED)}.")
+    stream = io.BytesIO()
+    if suffix == ".webp":
+        image.save(stream, "WEBP", lossless=True, exact=True, xmp=_packet(label).encode())
+    else:
+        image.save(stream, "JPEG", quality=95, subsampling=0, xmp=_packet(label).encode())
+    data = stream.getvalue()
+    _expect(read_label(data) == label, "the label of a picture")
+    return _write(data, path)
 
 
 def write_animation(
@@ -106,13 +129,13 @@ def write_array(values: np.ndarray, path: Path | str, label: Label) -> Path:
 
 
 def read_label(source: Path | str | bytes) -> Label | None:
-    """The label of a PNG or WebP file, or of its bytes; None where there is none of ours, which proves nothing."""
+    """The label of a PNG, WebP or JPEG file or of its bytes; None where there is none of ours, which proves nothing."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG", "WEBP"]) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             packet = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
     except (UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         name = "These bytes are" if isinstance(source, bytes) else f"{source} is"
-        raise DataError(f"{name} not a PNG or WebP picture that can be read: {error}") from error
+        raise DataError(f"{name} not a PNG, WebP or JPEG picture that can be read: {error}") from error
     except OSError as error:
         raise DataError(f"The picture {source!s:.200} cannot be read: {error}") from error
     try:
@@ -186,7 +209,7 @@ def _decode(text: str) -> str:
 
 def _as_picture(image: Picture) -> Image.Image:
     if isinstance(image, Image.Image):
-        return image if image.mode in ("L", "RGB", "RGBA") else image.convert("RGB")
+        return image if image.mode in ("L", "LA", "RGB", "RGBA", "I;16") else image.convert("RGB")
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
         raise ValueError(
             f"A picture of shape {list(image.shape)} and type {image.dtype}: expected uint8 [H, W] or [H, W, 3]. "

@@ -2,9 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from equipoise.data.masks import Mask
 from equipoise.data.open import open_source
 from equipoise.data.pictures import Pictures, Small, Task, pictures
 from equipoise.data.source import Source
+from equipoise.data.standardise import Standard, between
 from equipoise.games.denoising import Denoising
 from equipoise.games.inpainting import Inpainting
 from equipoise.games.restorer import Likeness
@@ -104,9 +106,27 @@ class PicturesData(DataSettings):
     def files(self) -> tuple[Path, str | None]:
         return self.path, self.part
 
+    def to_learn_from(self) -> Source:
+        return labelled(self.path) or self.open()
+
     @property
-    def place(self) -> Path:
-        return self.path
+    def fixed_standard(self) -> Standard | None:
+        return between(*self.range) if self.range else None
+
+
+ENDINGS = (("_HR", "_LR"), ("_gt", "_lq"), ("_clean", "_noisy"))
+"""By which test sets are known to name a target and its partner."""
+
+
+def endings_of(path: Path) -> dict[str, Any]:
+    """The endings by which targets and givens lie together at a path, as settings, where there are such."""
+    for endings in ENDINGS:
+        try:
+            pictures(path, crop=8, endings=endings, small="mirror")
+        except DataError:
+            continue
+        return {"endings": endings, "degrade": (), "masks": ()}
+    return {}
 
 
 # ---------------------------------------------------------------- networks
@@ -290,32 +310,38 @@ class Features(Part):
             raise ValueError(f"features.network = {self.network} needs features.weights, the file of its weights.")
         return self
 
-    def open(self, pictures: Path | None, *, seed: int = 0) -> FeatureNetwork:
-        """The network, fitted to `pictures` unless the settings name others. Raises `DataError`, `CheckpointError`."""
+    def open(self, examples: Examples) -> FeatureNetwork:
+        """The network, fitted to the data of the run unless the settings name other. `DataError`, `CheckpointError`."""
         if self.network != "small":
             assert self.weights is not None
             layers = self.layers or (("conv5_4",) if self.network == "vgg19" else ("conv5_3",))
             return vgg_from_file(self.weights, self.network, layers)
-        path = self.images or pictures
-        if path is None:
-            raise RecipeError("features.images is needed: the pictures that the small network is fitted to.")
-        return fit_small_vgg(to_learn_from(path), seed=seed, taps=self.layers or SMALL_TAPS)
+        return fit_small_vgg(self.to_learn_from(examples), taps=self.layers or SMALL_TAPS)
+
+    def to_learn_from(self, examples: Examples) -> Source:
+        """What a small network is fitted to: the images of the settings, or the data of the run."""
+        if self.images is not None:
+            return labelled(self.images) or largest_squares(self.images)
+        if examples.learn is None:
+            raise RecipeError("game.features.images is needed: the pictures that a small network is fitted to.")
+        return examples.learn()
 
 
-def to_learn_from(path: Path) -> Source:
-    """Labelled images where a path holds such, else squares of its pictures."""
+def labelled(path: Path) -> Source | None:
+    """The images at a path with their classes, where there are any."""
     try:
         source = open_source(path)
-        if source.classes:
-            return source
     except DataError:
-        pass
-    for crop in (64, 32, 16):
-        try:
+        return None
+    return source if source.classes else None
+
+
+def largest_squares(path: Path) -> Source:
+    """Squares of the pictures at a path, of 64 pixels or of what all of them have."""
+    for crop in (64, 32):
+        with suppress(DataError):
             return pictures(path, crop=crop)
-        except DataError as error:
-            reason = error
-    raise reason
+    return pictures(path, crop=16)
 
 
 # ---------------------------------------------------------------- games
@@ -361,7 +387,7 @@ class RestorerSettings(GameSettings):
 
         @cache
         def network() -> FeatureNetwork:  # only training asks for it
-            return self.features.open(examples.path)
+            return self.features.open(examples)
 
         def through(compare: Callable[..., Tensor]) -> Likeness:
             def term(target: Tensor, answer: Tensor) -> Tensor:

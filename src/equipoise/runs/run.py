@@ -31,6 +31,7 @@ from equipoise.data.standardise import Standard, measured, standardised
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
+from equipoise.games.restorer import Restorer
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
 from equipoise.runs.data_check import check_before_training
@@ -65,6 +66,8 @@ from equipoise.runs.recipe import (
     with_settings,
 )
 from equipoise.runs.report import write_report
+from equipoise.runs.restored import Restoration, evaluate_restoration, restored
+from equipoise.runs.restoring import endings_of
 from equipoise.runs.sampling import interpolation, samples, settle
 from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher, now, plane
@@ -120,7 +123,7 @@ class Run:
     def draft(cls, recipe: Recipe, *, origin: str, folder: Path) -> "Run":
         """A run of which nothing is written: its data is opened and, to be standardised, its training part measured."""
         source = recipe.data.open()
-        examples = Examples(source.name, source.shape, source.classes, source.given_shape, recipe.data.place)
+        examples = Examples(source.name, source.shape, source.classes, source.given_shape, recipe.data.to_learn_from)
         draft = cls(folder, recipe, origin, examples, source)
         how = recipe.data.standardise
         standard = recipe.data.fixed_standard if how == "none" else measured(draft.divided(source).train, how)
@@ -152,7 +155,7 @@ class Run:
         recipe = from_dict(read_toml(folder / "recipe.toml"), like=like)
         if standard is None and recipe.data.standardise != "none":
             raise RecipeError(f"{folder / 'run.json'} is damaged: what the data was standardised by is missing.")
-        examples = replace(examples, path=recipe.data.place)
+        examples = replace(examples, learn=recipe.data.to_learn_from)
         return cls(folder, recipe, origin, examples, standard=standard or recipe.data.fixed_standard)
 
     # ---------------------------------------------------------------- training
@@ -221,7 +224,7 @@ class Run:
                 write_report(self.folder)  # judging may take a while
                 view.event("Trained and saved. Evaluating; the first time, this fits a small network that judges …")
                 try:
-                    run.evaluate(source=source)
+                    run.evaluate_restoration(source=source) if run.examples.given else run.evaluate(source=source)
                 except (DataError, RecipeError) as error:  # what cannot be judged is trained all the same
                     watcher.on_event(trainer.clock, "warning", f"No evaluation: {error}")
             watcher.on_event(trainer.clock, "finished", f"Trained {trainer.clock.step} steps.")
@@ -614,6 +617,8 @@ class Run:
         source = source or self.source()
         self.check_data(source)
         game, step = self.trained_game(at)
+        if isinstance(game, Restorer):
+            raise RecipeError(f"The game of {self.folder} restores pictures: use Run.evaluate_restoration.")
         with threads(self.recipe.training.threads):
             result, pairs = judged_thoroughly(
                 self, self.latent(game), self.parts(source), num=num, seed=seed, extractor=extractor
@@ -623,6 +628,52 @@ class Run:
             self.write_samples(self.in_units(pairs), path, seed=seed, columns=len(pairs) // 2, step=step)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
+
+    def evaluate_restoration(
+        self, *, data: Path | None = None, num: int | None = None, at: At = "newest", source: Source | None = None
+    ) -> Restoration:
+        """Restore whole held-out pictures, or those at `data` in the same way, and compare them with their targets.
+
+        The result is appended to metrics.json. Raises `RecipeError` for games that restore nothing.
+        """
+        if data is None:
+            source = source or self.source()
+            self.check_data(source)
+            pictures = self.parts(source).held_out
+        else:
+            place = {"path": data, "given": None, "endings": None, "part": None, "crop": 8 * self.scale}
+            place |= endings_of(data)
+            pictures = with_settings(self.recipe, {"data": place}).data.open()
+        game, step = self.trained_game(at)
+        with threads(self.recipe.training.threads):
+            result = evaluate_restoration(self, self.restorer(game), pictures, num=num)
+        write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
+        return result
+
+    def restorer(self, game: Game) -> Restorer:
+        """The game, if it restores pictures."""
+        if not isinstance(game, Restorer):
+            raise RecipeError(f"The game of {self.folder} restores no pictures: there is nothing to apply it to.")
+        return game
+
+    @property
+    def scale(self) -> int:
+        """How many times larger an answer is than what is given."""
+        given = self.examples.given
+        return 1 if given is None else self.examples.shape[1] // given[1]
+
+    def apply(self, given: Tensor, *, at: At = "newest", tile: int = 256) -> Tensor:
+        """The answer to a picture [C, h, w] in [-1, 1] of any size, [C', H, W] on the CPU, tile by tile.
+
+        For inpainting the last channel is the mask, 1 where something is missing. Raises `RecipeError` for another
+        number of channels, or a game that restores nothing.
+        """
+        wanted = self.examples.given
+        if wanted is not None and (given.ndim != 3 or given.shape[0] != wanted[0]):
+            raise RecipeError(f"A picture of shape {list(given.shape)}: expected [{wanted[0]}, h, w], as in training.")
+        with threads(self.recipe.training.threads):
+            game = self.restorer(self.trained_game(at)[0])
+            return restored(game, given[None].float(), scale=self.scale, tile=tile)[0]
 
     def extractor(self, train: Source, held_out: Source) -> features.FeatureExtractor:
         """The feature network that judges this run: fitted once, on the training examples, then kept in features/."""
@@ -661,7 +712,7 @@ class Run:
             replace_file(self.folder / "environment.json", json.dumps(facts, indent=1).encode())
 
 
-OF_RECIPE = ("path",)
+OF_RECIPE = ("learn",)
 """What is known of the data by the recipe, which may say something else after the data has moved."""
 
 

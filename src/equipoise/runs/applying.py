@@ -1,0 +1,208 @@
+"""A trained restorer applied to files: one picture or a folder of them, of any size, depth and number of channels."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from equipoise.core.disk import disk_errors
+from equipoise.core.errors import DataError, RecipeError
+from equipoise.data.files import folder_files, natural_order
+from equipoise.data.images import SUFFIXES, decode, measure
+from equipoise.data.masks import mask_from_file
+from equipoise.data.source import to_float
+from equipoise.games.restorer import Restorer
+from equipoise.runs.provenance import LABELLED, Label, write_array, write_picture
+from equipoise.runs.restored import restored
+from equipoise.runs.run import At, Run, threads
+
+Progress = Callable[[int, int], None]
+"""Told how many files are done, and of how many."""
+
+
+@dataclass
+class Applied:
+    """What became of each file."""
+
+    written: list[Path] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Name -> reason."""
+
+
+def apply_to_files(
+    run: Run,
+    source: Path,
+    out: Path,
+    *,
+    masks: Path | None = None,
+    at: At = "newest",
+    tile: int = 256,
+    progress: Progress | None = None,
+) -> Applied:
+    """Restore the picture or array at `source` into `out`, or all those of a folder into the folder `out`.
+
+    Names stay. PNG, JPEG and WebP stay what they are, other pictures become PNG, and all carry the label of the run.
+    16-bit grey stays so; transparency is enlarged and put back. A network of colours sees grey pictures thrice, one of
+    grey sees each colour on its own. An .npy array [h, w] or [N, h, w] and its answer are in the units of the data. For
+    inpainting `masks` is a file, white in the holes, or a folder of such by the same names; without it the
+    transparent pixels are the holes. What cannot be read is named in `skipped`; nothing at `source` is changed.
+    """
+    single = source.is_file()
+    if not source.exists():
+        raise DataError(f"{source} does not exist. Expected a picture, an .npy array, or a folder of them.")
+    names = [source.name] if single else sorted(folder_files(source).names, key=natural_order)
+    if not single and out.resolve() == source.resolve():
+        raise RecipeError(f"{out} is where the pictures are: expected another folder, so that none is written over.")
+    game, step = run.trained_game(at)
+    hand, label, done = Hand(run, run.restorer(game), tile), Label(run=run.id, step=step), Applied()
+    for number, name in enumerate(names, 1):
+        path = source if single else source / name
+        suffix = path.suffix.lower()
+        try:
+            if suffix == ".npy":
+                target = out if single and out.suffix else out / name
+                write_array(array_answer(hand, path), target, label)
+            elif suffix in SUFFIXES:
+                hole = None if masks is None else mask_beside(masks, name)
+                image = picture_answer(hand, path.read_bytes(), hole=hole)
+                target = out if single and out.suffix else out / name
+                target = target if target.suffix.lower() in LABELLED else target.with_suffix(".png")
+                if target.suffix.lower() in (".jpg", ".jpeg") and image.mode not in ("L", "RGB"):
+                    target = target.with_suffix(".png")  # JPEG has neither transparency nor depth
+                with disk_errors("writing a picture", target.parent):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    write_picture(image, target, label)
+            else:
+                raise DataError("not a picture")
+        except DataError as error:
+            if single:
+                raise DataError(f"{source}: {error}") from error
+            done.skipped[name] = str(error)
+        else:
+            done.written.append(target)
+        if progress is not None:
+            progress(number, len(names))
+    if not done.written:
+        raise DataError(f"{source} holds nothing that can be restored: {dict(list(done.skipped.items())[:3])}.")
+    return done
+
+
+class Hand(NamedTuple):
+    """What restores: a trained game of a run, so many pixels at a time."""
+
+    run: Run
+    game: Restorer
+    tile: int
+
+    def __call__(self, given: Tensor) -> Tensor:
+        """The answer to [C, h, w]."""
+        with threads(self.run.recipe.training.threads):
+            return restored(self.game, given[None], scale=self.run.scale, tile=self.tile)[0]
+
+
+def picture_answer(hand: Hand, data: bytes, *, hole: bytes | None) -> Image.Image:
+    """The answer to an encoded picture, in its mode and depth."""
+    measure(data)  # refuses what is none
+    image = opened(data)
+    deep = image.mode.startswith("I;16")
+    alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
+    if deep:
+        x = torch.from_numpy(np.asarray(image).astype(np.float32))[None] / 32767.5 - 1
+    else:
+        flat = image.convert("L" if image.mode in ("L", "LA", "1") else "RGB")
+        pixels = np.asarray(flat)
+        x = to_float(torch.from_numpy((pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)).copy()))
+    shape, given = hand.run.examples.shape, hand.run.examples.given
+    inpaints = given is not None and given[0] > shape[0]
+    mask = hole_of(hole, alpha, x) if inpaints else None
+    y = answer(hand, x, mask)
+    if deep:
+        values = ((y[0].clamp(-1, 1) + 1) * 32767.5).round().numpy().astype(np.uint16)
+        return Image.fromarray(values)
+    values = ((y.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+    answered = Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0).copy())
+    if alpha is not None and not inpaints:
+        answered.putalpha(alpha.resize(answered.size, Image.Resampling.BICUBIC))
+    return answered
+
+
+def opened(data: bytes) -> Image.Image:
+    """A picture with its transparency or depth, turned upright; everything else as training sees it."""
+    image = Image.open(io.BytesIO(data))
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except Exception as error:
+        raise DataError(f"damaged image ({type(error).__name__}: {error})") from error
+    if image.mode in ("LA", "RGBA") or image.mode.startswith("I;16"):
+        return image
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA")
+    pixels = decode(data)
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
+
+
+def hole_of(hole: bytes | None, alpha: Image.Image | None, x: Tensor) -> Tensor:
+    """The mask of a picture [C, h, w]: [1, h, w], 1 where something is missing."""
+    if hole is not None:
+        mask = mask_from_file(hole)
+    elif alpha is not None:
+        mask = (torch.from_numpy(np.asarray(alpha).copy()) < 128).float()[None]
+    else:
+        raise DataError("it has no mask: give --mask, white in the holes, or a picture that is transparent there")
+    if mask.shape[1:] != x.shape[1:]:
+        sizes = [f"{m.shape[2]} × {m.shape[1]}" for m in (mask, x)]
+        raise DataError(f"its mask has {sizes[0]} pixels, and the picture {sizes[1]}")
+    return mask
+
+
+def mask_beside(masks: Path, name: str) -> bytes:
+    """The mask of a picture: the one file, or that of the same name, whatever its suffix."""
+    if masks.is_file():
+        return masks.read_bytes()
+    found = sorted((masks / name).parent.glob(f"{Path(name).stem}.*"))
+    if not found:
+        raise DataError(f"no mask of this name in {masks}")
+    return found[0].read_bytes()
+
+
+def answer(hand: Hand, x: Tensor, mask: Tensor | None) -> Tensor:
+    """The answer to [C, h, w] in [-1, 1] with as many channels, whatever number the network takes."""
+    channels = hand.run.examples.shape[0]
+
+    def of(image: Tensor) -> Tensor:
+        return hand(image if mask is None else torch.cat([image * (1 - mask), mask]))
+
+    if len(x) == channels:
+        return of(x)
+    if channels == 1:
+        return torch.cat([of(plane[None]) for plane in x])
+    y = of(x.expand(channels, -1, -1))
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    return (y * weights).sum(0, keepdim=True)
+
+
+def array_answer(hand: Hand, path: Path) -> np.ndarray:
+    """The answer to an array [h, w] or [N, h, w] in the units of the data, float32."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise DataError(f"not a readable array ({error})") from error
+    if values.ndim not in (2, 3) or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise DataError(
+            f"an array of {values.dtype} and shape {list(values.shape)}: expected finite numbers [h, w] or [N, h, w]"
+        )
+    slices = torch.from_numpy(values.astype(np.float32).reshape(-1, *values.shape[-2:]))
+    answers = []
+    for x in slices:
+        standard = hand.run.standard
+        given = x[None] if standard is None else standard.forward(x[None, None])[0]
+        answers.append(hand.run.in_units(answer(hand, given, None)[None])[0, 0])
+    y = torch.stack(answers).numpy()
+    return y[0] if values.ndim == 2 else y
