@@ -238,3 +238,12 @@ def test_games_of_other_kinds_restore_nothing(pictures, tmp_path):
         run.evaluate_restoration(source=run.source())
     with pytest.raises(RecipeError, match="restores no pictures"):
         apply_to_files(run, Path(pictures) / "0.png", tmp_path / "x.png")
+
+
+def test_the_recipe_of_the_docs_is_one_and_other_pictures_are_made_worse_alike(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "restoration.md").read_text("utf-8")
+    (tmp_path / "sr4.toml").write_text(page.split("```toml\n")[1].split("```")[0], "utf-8")
+    recipe, _ = equipoise.load(tmp_path / "sr4.toml", data=tmp_path / "others")
+    assert recipe.data.path == tmp_path / "others"
+    assert recipe.data.degrade == equipoise.load(tmp_path / "sr4.toml")[0].data.degrade
+    assert recipe.game.network == restoring.Srresnet(width=48, num_blocks=8)

@@ -76,6 +76,8 @@ def load(
 def elsewhere(data: str | Path, before: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of data at a path or by a name, with what was said before about how it is read and divided."""
     path, text = Path(data).expanduser(), str(data)
+    if before.get("kind") == "pictures":  # what is made of them stays; partners lie with other pictures
+        return {"kind": "pictures", **before, "path": str(path.absolute()), "given": None}
     place: dict[str, Any] = {"kind": "files", "path": str(path.absolute())}
     if not path.exists() and text == "digits":
         place = {"kind": "digits"}
