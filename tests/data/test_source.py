@@ -5,7 +5,7 @@ import torch
 
 from equipoise.core.errors import DataError
 from equipoise.data import digits, split, subset, tensor_source
-from equipoise.data.source import few, folded
+from equipoise.data.source import ending, few, folded
 
 
 def numbered(num_per_class: list[int]):
@@ -159,3 +159,13 @@ def test_a_few_of_each_class_are_drawn_and_too_many_are_refused():
     assert not torch.equal(some.indices, few(source, 4, seed=1).indices)
     with pytest.raises(DataError, match="'0' has 25"):
         few(source, 26, seed=0)
+
+
+def test_the_last_examples_are_held_out_and_their_neighbours_left_out():
+    source = tensor_source("volume", torch.arange(20.0)[:, None])
+    parts = ending(source, 5, gap=3)
+    assert parts.train.examples(torch.arange(len(parts.train)))[:, 0].tolist() == list(range(12))
+    assert parts.held_out.examples(torch.arange(5))[:, 0].tolist() == [15, 16, 17, 18, 19]
+    for held_out, gap in ((20, 0), (5, 15), (0, 0)):
+        with pytest.raises(DataError, match="cannot hold out"):
+            ending(source, held_out, gap=gap)

@@ -87,8 +87,8 @@ def from_hub(wanted: Wanted) -> Found:
     if not wanted.is_copy:
         refuse_offline(wanted)
     try:
-        import datasets
-        from huggingface_hub import HfApi, errors
+        import datasets  # pyright: ignore[reportMissingImports]
+        from huggingface_hub import HfApi, errors  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise DataError(
             f"{wanted.name} is read with the library `datasets`, which is not installed: pip install 'equipoise[hub]'."
@@ -161,7 +161,7 @@ def refuse_offline(wanted: Wanted) -> None:
 
 def out_of_reach(wanted: Wanted, error: Exception) -> DataError:
     """What to say where the hub cannot be reached, or does not give what it has."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants  # pyright: ignore[reportMissingImports]
 
     return DataError(
         f"{wanted.name} could not be fetched from {constants.ENDPOINT} ({type(error).__name__}: {first_line(error)}). "
@@ -191,8 +191,8 @@ def by_hand(wanted: Wanted) -> str:
 @contextmanager
 def asking(wanted: Wanted) -> Iterator[None]:
     """Give up soon where a download breaks off, and translate what `datasets` raises into a `DataError`."""
-    from datasets import config
-    from huggingface_hub.errors import GatedRepoError
+    from datasets import config  # pyright: ignore[reportMissingImports]
+    from huggingface_hub.errors import GatedRepoError  # pyright: ignore[reportMissingImports]
 
     patience = config.STREAMING_READ_MAX_RETRIES, config.STREAMING_OPEN_MAX_RETRIES
     config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = RETRIES
@@ -269,7 +269,7 @@ def encoded(value: Mapping[str, Any] | None, wanted: Wanted, commit: str | None)
 
 def readme_license(folder: Path) -> Any:
     """The license that the card of a copied repository tells."""
-    from huggingface_hub import DatasetCard
+    from huggingface_hub import DatasetCard  # pyright: ignore[reportMissingImports]
 
     readme = folder / "README.md"
     return DatasetCard.load(readme, ignore_metadata_errors=True).data.get("license") if readme.is_file() else None

@@ -225,6 +225,23 @@ def split(source: Source, held_out: int | float, *, seed: int) -> Split:
     )
 
 
+def ending(source: Source, held_out: int, *, gap: int) -> Split:
+    """The last examples held out, in their order, and the `gap` before them left out: neighbours are alike in volumes
+    and films, so that a draw would hold out what is known from both sides.
+    """
+    first = len(source) - held_out
+    if not (held_out >= 1 and gap >= 0 and first - gap >= 1):
+        raise DataError(
+            f"{source.name}: cannot hold out the last {held_out} of {len(source)} examples with a gap of {gap} before "
+            "them. Expected some to be left to train on."
+        )
+    every = torch.arange(len(source))
+    return Split(
+        train=subset(source, every[: first - gap], name=source.name),
+        held_out=subset(source, every[first:], name=f"{source.name} (the last {held_out})"),
+    )
+
+
 def folded(source: Source, number: int, num_folds: int, *, seed: int) -> Split:
     """One of `num_folds` equal parts held out, the others to train on: `number` from 1 to `num_folds`.
 

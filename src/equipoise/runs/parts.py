@@ -74,6 +74,10 @@ class DataSettings(Part):
 
     held_out: int = Field(default=500, ge=1)
     """Examples that are never trained on; at most three tenths of all."""
+    held_out_at: Literal["anywhere", "end"] = "anywhere"
+    """Which are held out: drawn anywhere, or the last ones in their order, as slices of a volume should be."""
+    gap: int = Field(default=0, ge=0)
+    """With "end": so many before them are left out, because neighbours are alike."""
     fold: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     """Hold out one of several equal parts instead, such as "1/5": runs with 1/5 to 5/5 are a cross-validation."""
     per_class: int | None = Field(default=None, ge=1)

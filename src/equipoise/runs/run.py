@@ -26,7 +26,7 @@ from equipoise.core.errors import (
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
-from equipoise.data.source import Source, Split, few, folded, split
+from equipoise.data.source import Source, Split, ending, few, folded, split
 from equipoise.data.standardise import Standard, measured, standardised
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
@@ -397,7 +397,8 @@ class Run:
             parts = folded(source, int(number), int(num_folds), seed=data.draw)
         else:
             held_out = min(data.held_out, max(len(source) * 3 // 10, 1))
-            parts = split(source, held_out, seed=data.draw)
+            at_end = data.held_out_at == "end"
+            parts = ending(source, held_out, gap=data.gap) if at_end else split(source, held_out, seed=data.draw)
         if data.per_class is not None:
             parts = parts._replace(train=few(parts.train, data.per_class, seed=data.draw))
         return parts
