@@ -143,10 +143,10 @@ class Run:
         try:
             card = json.loads((folder / "run.json").read_text("utf-8"))
             data = card["data"]
-            given, origin = data.get("given"), str(card["origin"])
-            examples = Examples(
-                data["name"], tuple(data["shape"]), tuple(data["classes"]), None if given is None else tuple(given)
-            )
+            examples = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"]))
+            if data.get("given") is not None:  # former cards have none
+                examples = replace(examples, given=tuple(data["given"]))
+            origin = str(card["origin"])
             standard = Standard.from_json(card["standard"]) if "standard" in card else None
         except (ValueError, KeyError, TypeError) as error:
             raise RecipeError(f"{folder / 'run.json'} is damaged: {error}.") from error

@@ -1,0 +1,298 @@
+"""How good restoration is: super-resolution, inpainting, low-dose CT and denoising, beside what is known and free.
+
+    python -m benchmarks.restoration sr --data FOLDER          # t91.zip, set5.zip, set14.zip
+    python -m benchmarks.restoration inpainting --data FOLDER  # cifar10.zip
+    python -m benchmarks.restoration ct --data FOLDER          # stent.npz
+    python -m benchmarks.restoration denoising --data FOLDER   # t91.zip, set14.zip
+
+Each trains recipes into benchmarks/results/.restoration/, goes on where it stopped, and appends its rows to
+benchmarks/results/restoration.json. Non-local means are those of scikit-image, Telea's method that of OpenCV, if they
+are installed.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.speed import commit
+from equipoise.metrics.image_quality import eight_bit, psnr, ssim
+from equipoise.metrics.perceptual import feature_distance
+from equipoise.runs.environment import processor_name
+from equipoise.runs.recipe import Recipe, with_settings
+from equipoise.runs.restored import judging_network, restored, whole_pictures
+from equipoise.runs.run import Run
+
+RESULTS = Path(__file__).parent / "results" / "restoration.json"
+WORK = Path(__file__).parent / "results" / ".restoration"
+
+SHARED: dict[str, Any] = {
+    "training.batch": 16,
+    "training.save_every": 500,
+    "training.threads": 1,
+    "training.ema_half_life": 10_000,
+    "watching.tensorboard": False,
+    "watching.probes_every": "off",
+    "watching.samples_every": 2000,
+    "judging.at_end": False,
+    "judging.metric": "psnr",
+    "data.check": False,
+}
+
+
+def rates(start: float) -> dict[str, Any]:
+    """A cosine from `start` to a hundredth of it, for both players."""
+    rate = {"start": start, "end": start / 100, "shape": "cosine", "warmup": 0.01}
+    return {f"players.{player}": {"learning_rate": rate, "betas": (0.9, 0.99)} for player in "GD"}
+
+
+def train(name: str, settings: dict[str, Any], seed: int) -> tuple[Run, float]:
+    """The run of these settings, trained now, or as far as it is left; and the CPU seconds of its training."""
+    folder = WORK / f"{name}-{seed}"
+    clock = folder / "cpu-seconds.txt"
+    recipe = with_settings(Recipe(name=name), {**SHARED, **settings, "training.seed": seed})
+    begin, before = time.process_time(), float(clock.read_text()) if clock.exists() else 0.0
+    if not (folder / "run.json").exists():
+        Run.create(recipe, origin="benchmarks.restoration", folder=folder)
+    run = Run.open(folder)
+    if run.newest_step() < recipe.training.steps:
+        try:
+            run = run.train(resume=run.newest_step() > 0, quiet=True)
+        finally:
+            clock.write_text(str(before + time.process_time() - begin))
+    return run, float(clock.read_text())
+
+
+def row(run: Run, data: str, metric: str, value: float, *, baseline: float | None, seconds: float) -> dict[str, Any]:
+    """One line of the results."""
+    return {
+        "game": run.recipe.game.kind,  # type: ignore[attr-defined]
+        "recipe": run.recipe.name,
+        "data": data,
+        "metric": metric,
+        "value": round(value, 4),
+        "baseline": None if baseline is None else round(baseline, 4),
+        "seed": run.recipe.training.seed,
+        "cpu_seconds": round(seconds),
+        "machine": processor_name(),
+        "commit": commit(),
+    }
+
+
+def keep(rows: list[dict[str, Any]]) -> None:
+    """Append to the results, in place of rows of the same measurement."""
+    key = ("recipe", "data", "metric", "seed")
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    new = {tuple(row[name] for name in key) for row in rows}
+    merged = [row for row in known if tuple(row[name] for name in key) not in new] + rows
+    RESULTS.write_text(json.dumps(merged, indent=1) + "\n")
+    for one in rows:
+        print(
+            {name: one[name] for name in ("recipe", "data", "metric", "value", "baseline", "cpu_seconds")}, flush=True
+        )
+
+
+def of_pictures(run: Run, seconds: float, sets: dict[str, Path]) -> Iterator[dict[str, Any]]:
+    """PSNR, SSIM and perceptual distance of test sets, with those of what was given as baselines."""
+    for name, path in sets.items():
+        result = run.evaluate_restoration(data=path)
+        for metric in ("psnr", "ssim", "perceptual"):
+            value, baseline = getattr(result.answer, metric), getattr(result.given, metric)
+            yield row(run, name, metric, value, baseline=baseline, seconds=seconds)
+
+
+# ---------------------------------------------------------------- super-resolution
+
+SR = {
+    "game.kind": "srgan",
+    "game.network": {"kind": "srresnet", "width": 48, "num_blocks": 8},
+    "game.critic": {"kind": "patch", "width": 48},
+    "game.loss": "relativistic-average",
+    "data.kind": "pictures",
+    "data.crop": 96,
+    "data.held_out": 8,
+    "data.degrade": [{"kind": "downscale", "factor": 4}],
+}
+
+
+def super_resolution(data: Path, seed: int) -> None:
+    """×4: the reconstruction stage alone, and with the adversarial stage after it."""
+    sets = {name: data / f"{name}.zip" for name in ("set5", "set14")}
+    settings = {**SR, **rates(4e-4), "data.path": str(data / "t91.zip"), "training.steps": 12_000}
+    run, seconds = train("sr4-reconstruction", {**settings, "game.warmup": 1.0}, seed)
+    keep(list(of_pictures(run, seconds, sets)))
+    duel = {"game.warmup": 0.8, "game.perceptual": 1.0, "game.adversarial": 5e-3, "training.steps": 15_000}
+    run, seconds = train("sr4-adversarial", {**settings, **duel}, seed)
+    keep(list(of_pictures(run, seconds, sets)))
+
+
+# ---------------------------------------------------------------- inpainting
+
+
+def inpainting(data: Path, seed: int) -> None:
+    """CIFAR at 32 pixels with strokes and boxes: with a critic, and its reconstruction-only twin of equal steps."""
+    settings = {
+        "game.kind": "inpainting",
+        "game.network": {"kind": "gated", "width": 24},
+        "game.critic": {"kind": "patch", "width": 32, "num_layers": 2},
+        "game.features": {"images": str(data / "cifar10.zip")},
+        "data.kind": "pictures",
+        "data.path": str(data / "t91.zip"),
+        "data.crop": 64,
+        "data.held_out": 16,
+        "data.masks": [{"kind": "irregular", "share": 0.6}, {"kind": "boxes", "share": 0.4}],
+        "training.steps": 6000,
+        **rates(5e-4),
+    }
+    for name, changes in (
+        ("inpainting-reconstruction", {"game.warmup": 1.0}),
+        ("inpainting-adversarial", {"game.warmup": 0.3, "game.perceptual": 0.5, "game.adversarial": 0.05}),
+    ):
+        run, seconds = train(name, {**settings, **changes}, seed)
+        keep(list(of_holes(run, seconds)))
+
+
+def of_holes(run: Run, seconds: float) -> Iterator[dict[str, Any]]:
+    """Error in the holes and perceptual distance on squares of held-out pictures, beside Telea's method."""
+    judge, game = judging_network(run), run.restorer(run.trained_game()[0])
+    held_out = run.parts(run.source()).held_out
+    given, target = held_out.batch(torch.arange(len(held_out)))
+    hidden = given[:, -1:]
+    answers = {"ours": torch.cat([restored(game, one[None], scale=1) for one in given])}
+    if (classical := telea()) is not None:
+        answers["telea"] = torch.stack([classical(one) for one in given])
+    scores = {
+        name: (
+            ((answer - target).abs() * hidden).sum().item() / (hidden.sum().item() * target.shape[1]) * 127.5,
+            feature_distance(judge, answer, target).mean().item(),
+        )
+        for name, answer in answers.items()
+    }
+    beside = scores.get("telea", (None, None))
+    for number, metric in enumerate(("hole error, levels", "perceptual")):
+        yield row(run, "t91, held out", metric, scores["ours"][number], baseline=beside[number], seconds=seconds)
+
+
+def telea() -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Telea's inpainting (2004) of an image with its mask [4, H, W], if OpenCV is installed."""
+    try:
+        import cv2
+    except ImportError:
+        return None
+
+    def filled(given: torch.Tensor) -> torch.Tensor:
+        image = ((given[:3].permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
+        mask = (given[3].numpy() * 255).astype(np.uint8)
+        whole = cv2.inpaint(np.ascontiguousarray(image), mask, 3, cv2.INPAINT_TELEA)
+        return torch.from_numpy(whole).permute(2, 0, 1).float() / 127.5 - 1
+
+    return filled
+
+
+# ---------------------------------------------------------------- denoising and scans
+
+
+def denoising(data: Path, seed: int) -> None:
+    """Colour images with noise of 25 levels: PSNR and perceptual distance beside non-local means."""
+    settings = {
+        "game.kind": "denoising",
+        "game.network": {"kind": "dncnn", "width": 48, "depth": 12},
+        "game.critic": {"kind": "patch", "width": 48},
+        "data.kind": "pictures",
+        "data.path": str(data / "t91.zip"),
+        "data.crop": 48,
+        "data.held_out": 8,
+        "data.degrade": [{"kind": "noise", "sigma": [25, 25]}],
+        "training.steps": 8000,
+        **rates(1e-3),
+    }
+    for name, changes in (
+        ("denoising-reconstruction", {"game.warmup": 1.0}),
+        ("denoising-adversarial", {"game.warmup": 0.7, "game.perceptual": 0.5, "game.adversarial": 5e-3}),
+    ):
+        run, seconds = train(name, {**settings, **changes}, seed)
+        keep(list(of_pictures(run, seconds, {"set14": data / "set14.zip"})))
+        keep(list(of_means(run, data / "set14.zip", seconds)))
+
+
+def scans(data: Path, seed: int) -> None:
+    """Low-dose CT of a volume, its last slices held out: PSNR, SSIM and errors in units."""
+    settings = {
+        "game.kind": "denoising",
+        "game.network": {"kind": "unet", "width": 32, "depth": 3},
+        "game.critic": {"kind": "patch", "width": 32},
+        "data.kind": "pictures",
+        "data.path": str(data / "stent.npz"),
+        "data.range": [0, 2000],
+        "data.crop": 64,
+        "data.held_out": 40,
+        "data.held_out_at": "end",
+        "data.gap": 8,
+        "data.degrade": [{"kind": "low-dose", "low": -1000, "high": 1000, "photons": [3e3, 3e3], "views": 90}],
+        "training.steps": 4000,
+        **rates(1e-3),
+    }
+    run, seconds = train("ct-reconstruction", {**settings, "game.warmup": 1.0}, seed)
+    result = run.evaluate_restoration()
+    for metric in ("psnr", "ssim", "error", "bias"):
+        value, baseline = getattr(result.answer, metric), getattr(result.given, metric)
+        keep([row(run, "stent, last 40 slices", metric, value, baseline=baseline, seconds=seconds)])
+    keep(list(of_means(run, None, seconds)))
+
+
+def of_means(run: Run, path: Path | None, seconds: float) -> Iterator[dict[str, Any]]:
+    """PSNR and SSIM of non-local means on the same pictures; its strength is tuned on training pictures."""
+    try:
+        from skimage.restoration import denoise_nl_means
+    except ImportError:
+        return
+
+    def smoothed(given: torch.Tensor, factor: float) -> torch.Tensor:
+        image = ((given[0].permute(1, 2, 0).numpy() + 1) / 2).astype(np.float64)
+        mixed = np.diff(np.diff(image, axis=0), axis=1)  # of white noise, twice its deviation
+        sigma = float(np.median(np.abs(mixed)) / 0.6745 / 2)
+        colours = image.shape[2] > 1
+        patch = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": 2 if colours else None}
+        whole = denoise_nl_means(image if colours else image[..., 0], h=factor * sigma, sigma=sigma, **patch)
+        return torch.from_numpy(whole).reshape(image.shape).permute(2, 0, 1)[None].float() * 2 - 1
+
+    source = run.source()
+    train_pictures, chosen = whole_pictures(run.parts(source).train)
+    pairs = [train_pictures.whole(index) for index in chosen[:: max(len(chosen) // 6, 1)][:6]]
+    factors = (0.4, 0.6, 0.8, 1.0, 1.3)
+    tuned = max(factors, key=lambda f: sum(psnr(smoothed(p.given, f), p.target).item() for p in pairs))
+    if path is None:
+        pictures, chosen = whole_pictures(run.parts(source).held_out)
+    else:
+        place = {"path": path, "crop": 8}
+        pictures, chosen = whole_pictures(with_settings(run.recipe, {"data": place}).data.open())
+    values = []
+    for index in chosen:
+        given, target = pictures.whole(index)
+        answer = smoothed(given, tuned).clamp(-1, 1)
+        answer = answer if path is None else eight_bit(answer)
+        values.append((psnr(answer, target).item(), ssim(answer, target).item()))
+    name = "stent, last 40 slices" if path is None else path.stem
+    for number, metric in enumerate(("psnr", "ssim")):
+        value = float(np.mean([one[number] for one in values]))
+        yield row(run, name, f"{metric}, non-local means ({tuned} σ)", value, baseline=None, seconds=seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["sr", "inpainting", "ct", "denoising"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    measure = {"sr": super_resolution, "inpainting": inpainting, "ct": scans, "denoising": denoising}[options.what]
+    measure(options.data, options.seed)
+
+
+if __name__ == "__main__":
+    main()
