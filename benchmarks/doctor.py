@@ -279,7 +279,7 @@ def rows() -> list[dict[str, Any]]:
                 "rescued": rescued["autopilot"].get(cell),
                 "retried": rescued["retry"].get(cell),
                 "remedy": row["remedy"],
-                "scores": row["scores"],
+                "scores": {name: round(value, 4) for name, value in row["scores"].items()},
                 "ending": row["ending"],
                 "commit": row.get("commit"),
             }
@@ -380,6 +380,19 @@ def confusion(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"| {name} | " + " | ".join(str(table[name][said] or "") for said in columns) + " |"
 
 
+def written(found: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]]) -> str:
+    """All of it as JSON, a row a line."""
+    lines = {
+        name: ",\n".join(json.dumps(row) for row in rows) for name, rows in (("summary", summaries), ("rows", found))
+    }
+    return (
+        "".join(
+            [f'{{"plan": "{fingerprint()}",\n', *(f'"{name}": [\n{text}\n],\n' for name, text in lines.items())]
+        ).removesuffix(",\n")
+        + "}\n"
+    )
+
+
 def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
@@ -411,8 +424,9 @@ def main() -> None:
         collect(broken, ["autopilot", "retry"], options.data)
     if options.what == "score":
         found = rows()
-        summaries = [summary(found, split, dose) for split in SPLITS for dose in DOSES]
-        RESULTS.write_text(json.dumps({"plan": fingerprint(), "rows": found, "summary": summaries}, indent=1) + "\n")
+        planted = {(row["split"], row["dose"]) for row in found}
+        summaries = [summary(found, split, dose) for split in SPLITS for dose in DOSES if (split, dose) in planted]
+        RESULTS.write_text(written(found, summaries))
         print("\n".join(show(found, summaries)))
 
 
