@@ -70,7 +70,7 @@ def test_where_videos_cannot_be_read_it_says_so_and_accuses_nobody(tmp_path, mon
     (tmp_path / "set" / "discs" / "film.mp4").write_bytes(b"anything")
     inspection = inspected(tmp_path / "set")
     assert inspection.findings == ()
-    assert inspection.unseen[0].startswith("1 videos could not be looked at without PyAV")
+    assert inspection.unseen == ("1 videos could not be looked at without PyAV: pip install 'equipoise[video]'.",)
 
 
 def test_an_image_is_called_blank_only_if_all_pixels_are_equal(tmp_path):

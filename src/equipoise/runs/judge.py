@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from equipoise.core.disk import disk_errors, remove_folder, replace_file
 from equipoise.core.errors import DataError, RecipeError
-from equipoise.core.game import Clock, LatentGame
+from equipoise.core.game import Clock, Game, LatentGame
 from equipoise.core.seeding import shuffled, stable_seed
 from equipoise.data.source import Source, Split
 from equipoise.doctor.finding import Finding
@@ -22,7 +22,7 @@ from equipoise.games.restorer import Restorer
 from equipoise.metrics.memorisation import memorisation
 from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.extractors import Extractor
-from equipoise.runs.restored import Restoration, evaluate_restoration
+from equipoise.runs.restored import Restoration, evaluate_restoration, judging_network
 from equipoise.runs.sampling import samples, settled
 from equipoise.runs.watcher import Watcher, now
 
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 MOST_KNOWN, NUM_PAIRS = 10_000, 8
 """Training examples among which copies are looked for, and the pairs that are shown."""
+OF_SAMPLES = ("fid", "kid", "precision", "recall", "density", "coverage")
 OF_PICTURES = ("psnr", "ssim", "perceptual")
-"""Metrics of restored pictures."""
+"""Metrics of generated examples, and of restored pictures."""
 LOWER = ("fid", "kid", "perceptual")
 """Metrics of which less is better; of the others, more is."""
 
@@ -59,16 +60,22 @@ class Judge:
     def begin(self, trainer: Trainer) -> None:
         """Start, or go on where a resumed run stands: what later steps were worth will be found again."""
         self.trainer = trainer
-        if self.settings.every is None:
-            return
-        if not isinstance(trainer.game, LatentGame | Restorer):
+        if self.settings.every is not None:
+            self.check(trainer.game)
+        self.entries = self.undo_from(trainer.clock.step + 1)
+
+    def check(self, game: Game) -> None:
+        """Raise `RecipeError` for a game that cannot be judged, or not by the metric of the recipe."""
+        restores = isinstance(game, Restorer)
+        if not restores and not isinstance(game, LatentGame):
             raise RecipeError("judging.every: this game makes no examples from latents alone. Leave it out.")
-        if (self.settings.metric in OF_PICTURES) != isinstance(trainer.game, Restorer):
-            fitting = ", ".join(OF_PICTURES) if isinstance(trainer.game, Restorer) else "fid, kid, …"
+        if (self.settings.metric in OF_PICTURES) != restores:
+            fitting = ", ".join(OF_PICTURES if restores else OF_SAMPLES)
             raise RecipeError(
                 f"judging.metric = {self.settings.metric} is not measured of this game. Use one of: {fitting}."
             )
-        self.entries = self.undo_from(trainer.clock.step + 1)
+        if restores:
+            self.network = judging_network(self.run)
 
     def undo_from(self, step: int) -> list[dict[str, Any]]:
         """Forget what was measured from a step on; the entries of this training that are left."""
@@ -113,7 +120,8 @@ class Judge:
         game = self.trainer.game
         if isinstance(game, Restorer):
             with self.trainer.averaging.applied(), in_eval(game):
-                return evaluate_restoration(self.run, game, self.parts.held_out, num=self.settings.num_samples)
+                held_out, num = self.parts.held_out, self.settings.num_samples
+                return evaluate_restoration(self.run, game, held_out, judge=self.network, num=num)
         assert isinstance(game, LatentGame)
         averaged = settled(game, place=self.run.place) if self.trainer.averaging.averages else nullcontext()
         with self.trainer.averaging.applied(), averaged:

@@ -73,24 +73,40 @@ def restored(game: Restorer, given: Tensor, *, scale: int, tile: int = 256) -> T
 
 
 @torch.no_grad()
-def evaluate_restoration(run: "Run", game: Restorer, source: Source, *, num: int | None = None) -> Restoration:
-    """Restore whole pictures of a source and compare them with their targets. The game is in eval mode."""
+def evaluate_restoration(
+    run: "Run", game: Restorer, source: Source, *, judge: FeatureNetwork, num: int | None = None
+) -> Restoration:
+    """Restore whole pictures of a source and compare them with their targets. The game is in eval mode.
+
+    `judge` is that of `judging_network`. Raises `DataError` for pictures of which something else is given than the run
+    was trained on.
+    """
     pictures, chosen = whole_pictures(source)
     chosen = chosen[:num]
-    judge = judging_network(run)
-    scale, as_files = pictures.factor, run.standard is None
+    scale, as_files = run.scale, run.standard is None
+    trained = run.examples
+    if (pictures.factor, pictures.given_shape[0], pictures.shape[0]) != (
+        scale,
+        (trained.given or (0,))[0],
+        trained.shape[0],
+    ):
+        raise DataError(
+            f"{source.name}: {pictures.given_shape[0]} channels are given and {pictures.shape[0]} asked for, "
+            f"{pictures.factor} times larger; {run.id} was trained on {(trained.given or (0,))[0]} and "
+            f"{trained.shape[0]}, {scale} times larger. Choose pictures for which that holds."
+        )
     use_luma = scale > 1 and pictures.shape[0] == 3
+    shave = scale if scale > 1 else 0
     rows: dict[str, list[Tensor]] = {"answer": [], "given": []}
     for index in chosen:
         given, target = pictures.whole(index)
-        masked = given.shape[1] > target.shape[1] and not scale > 1
-        plain = given[:, : target.shape[1]] if masked else given
+        plain = given[:, : target.shape[1]]  # without the mask
         if plain.shape[2:] != target.shape[2:]:
             plain = interpolate(plain, size=target.shape[2:], mode="bicubic", antialias=True)
         for name, image in (("answer", restored(game, given, scale=scale)), ("given", plain)):
             image = image.expand_as(target).clamp(-1, 1)
             image = eight_bit(image) if as_files else image
-            rows[name].append(compared(run, judge, image, target, use_luma=use_luma, shave=scale if scale > 1 else 0))
+            rows[name].append(compared(run, judge, image, target, use_luma=use_luma, shave=shave))
     means = {name: torch.stack(values).mean(0).tolist() for name, values in rows.items()}
     names = ("psnr", "ssim", "perceptual", "error", "bias")
     return Restoration(
@@ -98,7 +114,7 @@ def evaluate_restoration(run: "Run", game: Restorer, source: Source, *, num: int
         num_pictures=len(chosen),
         features=judge.name,
         luma=use_luma,
-        shave=scale if scale > 1 else 0,
+        shave=shave,
         answer=Likeness(**dict(zip(names, means["answer"]))),
         given=Likeness(**dict(zip(names, means["given"]))),
     )

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -14,6 +14,8 @@ from equipoise.core.errors import DataError, RecipeError
 from equipoise.core.game import Game
 from equipoise.core.schedule import Scheduled
 from equipoise.data.degradations import Degradation
+from equipoise.data.files import folder_files, zip_files
+from equipoise.data.layout import images_of
 from equipoise.data.masks import Mask
 from equipoise.data.open import open_source
 from equipoise.data.pictures import Pictures, Small, Task, pictures
@@ -77,7 +79,13 @@ class PicturesData(DataSettings):
                 raise ValueError(f"data.{name} is not for pictures: data.turns mirrors and turns them. Leave it out.")
         if self.standardise != "none":
             raise ValueError("data.standardise is not for pictures. Use data.range = [low, high] for an array.")
-        if (self.given is not None or self.endings is not None) and (self.degrade or self.masks):
+        read, made = self.given is not None or self.endings is not None, bool(self.degrade or self.masks)
+        if not read and not made:
+            raise ValueError(
+                "nothing says what is given of the pictures. Use data.degrade or data.masks to make it, or data.given "
+                "or data.endings for files."
+            )
+        if read and made:
             raise ValueError(
                 "data.given and data.endings say what is given, data.degrade and data.masks make it. Use one."
             )
@@ -120,12 +128,13 @@ ENDINGS = (("_HR", "_LR"), ("_gt", "_lq"), ("_clean", "_noisy"))
 
 def endings_of(path: Path) -> dict[str, Any]:
     """The endings by which targets and givens lie together at a path, as settings, where there are such."""
-    for endings in ENDINGS:
-        try:
-            pictures(path, crop=8, endings=endings, small="mirror")
-        except DataError:
-            continue
-        return {"endings": endings, "degrade": (), "masks": ()}
+    if path.suffix.lower() in (".npy", ".npz") or not path.exists():
+        return {}
+    files = zip_files(path) if path.is_file() else folder_files(path)
+    stems = [PurePosixPath(name).stem for name in images_of(str(path), files, None)]
+    for target, given in ENDINGS:
+        if any(stem.endswith(target) for stem in stems) and any(stem.endswith(given) for stem in stems):
+            return {"endings": (target, given), "degrade": (), "masks": ()}
     return {}
 
 

@@ -66,7 +66,7 @@ from equipoise.runs.recipe import (
     with_settings,
 )
 from equipoise.runs.report import write_report
-from equipoise.runs.restored import Restoration, evaluate_restoration, restored
+from equipoise.runs.restored import Restoration, evaluate_restoration, judging_network, restored
 from equipoise.runs.restoring import endings_of
 from equipoise.runs.sampling import interpolation, samples, settle
 from equipoise.runs.view import View
@@ -647,7 +647,8 @@ class Run:
             pictures = with_settings(self.recipe, {"data": place}).data.open()
         game, step = self.trained_game(at)
         with threads(self.recipe.training.threads):
-            result = evaluate_restoration(self, self.restorer(game), pictures, num=num)
+            restorer, judge = self.restorer(game), judging_network(self)
+            result = evaluate_restoration(self, restorer, pictures, judge=judge, num=num)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
 
