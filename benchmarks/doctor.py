@@ -11,9 +11,9 @@ by outcome if it is at most a tenth worse than the worst seed of the world's bas
 
 The plan of all trainings is split. "fit" was looked at when thresholds were set. "first" was frozen then: other seeds,
 a second variant of every fault, one world that was never fitted on ("grid") and one that was never looked at ("mnist").
-It was scored once (benchmarks/results/doctor-first.json), and as the score was poor, looked at. "test" was frozen after
-that: again other seeds, and a third variant of every fault. The plan's fingerprint is in
-benchmarks/results/doctor-plan.sha256.
+It was scored once (benchmarks/results/doctor-first.json), and as the score was poor, looked at. So was "second", with
+other seeds and a third variant of every fault (doctor-second.json). "test" was frozen after that: again other seeds,
+and a fourth variant. The plan's fingerprint is in benchmarks/results/doctor-plan.sha256.
 """
 
 import argparse
@@ -81,10 +81,10 @@ def fits(fault: str, world: str) -> bool:
 
 
 def plan() -> Iterator[Cell]:
-    """All trainings: variants and doses in the small worlds, one variant at the large dose with convolutions.
+    """All trainings: variants and doses in the small worlds, some at the large dose with convolutions.
 
-    "fit" was looked at when thresholds were set. "first" was frozen, scored once, and then looked at too. "test" has
-    seeds and, of every fault, a third variant that nobody looked at before.
+    "fit" was looked at when thresholds were set. "first" was frozen, scored once, and then looked at too; so was
+    "second". "test" has seeds and, of every fault, a fourth variant that nobody looked at before.
     """
     for world in ("ring", "digits", "classes", "grid"):
         for fault, variants in PLANTS.items():
@@ -95,21 +95,25 @@ def plan() -> Iterator[Cell]:
                             yield from (Cell("fit", world, fault, variant, dose, seed) for seed in (0, 1))
                         if number < 2:
                             yield from (Cell("first", world, fault, variant, dose, seed) for seed in (10, 11, 12))
-                        if number == 2 or dose == "large":
-                            yield from (Cell("test", world, fault, variant, dose, seed) for seed in (20, 21, 22))
+                        if number == 2 or (number < 2 and dose == "large"):
+                            yield from (Cell("second", world, fault, variant, dose, seed) for seed in (20, 21, 22))
+                        if number == 3 or dose == "large":
+                            yield from (Cell("test", world, fault, variant, dose, seed) for seed in (30, 31))
         for recipe in HEALTHY if world != "classes" else ("base",):
             if world != "grid":
                 yield from (Cell("fit", world, "healthy", recipe, "none", seed) for seed in (0, 1))
             yield from (Cell("first", world, "healthy", recipe, "none", seed) for seed in (10, 11, 12, 13))
-            yield from (Cell("test", world, "healthy", recipe, "none", seed) for seed in (20, 21, 22, 23))
+            yield from (Cell("second", world, "healthy", recipe, "none", seed) for seed in (20, 21, 22, 23))
+            yield from (Cell("test", world, "healthy", recipe, "none", seed) for seed in (30, 31, 32, 33))
     for fault, variants in PLANTS.items():
         if fits(fault, "mnist"):
-            first, second, *_ = variants
-            yield from (Cell("first", "mnist", fault, first, "large", seed) for seed in (10, 11, 12))
-            yield from (Cell("test", "mnist", fault, second, "large", seed) for seed in (20, 21))
+            for split, variant, seeds in zip(
+                ("first", "second", "test"), (0, 1, 3), ((10, 11, 12), (20, 21), (30, 31))
+            ):
+                yield from (Cell(split, "mnist", fault, list(variants)[variant], "large", seed) for seed in seeds)
     for recipe in HEALTHY:
-        yield Cell("first", "mnist", "healthy", recipe, "none", 10)
-        yield Cell("test", "mnist", "healthy", recipe, "none", 20)
+        for split, seed in (("first", 10), ("second", 20), ("test", 30)):
+            yield Cell(split, "mnist", "healthy", recipe, "none", seed)
     yield from (Cell("first", "mnist", "healthy", "base", "none", seed) for seed in (11, 12))
 
 
@@ -211,7 +215,12 @@ def trained(way: str = "alone") -> Iterator[tuple[Cell, dict[str, Any]]]:
 
 # ---------------------------------------------------------------- scoring
 
-SPLITS = {"fit": "Fitted", "first": "First frozen split, looked at since", "test": "Frozen test split"}
+SPLITS = {
+    "fit": "Fitted",
+    "first": "First frozen split, looked at since",
+    "second": "Second frozen split, looked at since",
+    "test": "Frozen test split",
+}
 WORSE = 0.1
 """A training is healthy if it is at most so much worse than the worst seed of the base recipe."""
 HIGHER = ("modes", "coverage", "agreement")

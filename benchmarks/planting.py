@@ -1,6 +1,6 @@
 """Trainings that are broken on purpose: worlds whose truth is known, and what is planted into them.
 
-A plant is a fault of the recipe, of the data, or something that happens to the weights on the way. Each has two
+A plant is a fault of the recipe, of the data, or something that happens to the weights on the way. Each has four
 variants and three doses. What became of a training is judged by `World.score`, on examples that no doctor has seen.
 """
 
@@ -280,14 +280,25 @@ ONSET = 0.4
 """When what happens on the way happens, as a share of training."""
 
 
-def nan_pixels(share: float) -> Callable[[Split], Split]:
-    """One value of so many of the training examples is not a number."""
+def rising(world: World, factor: float) -> dict[str, Any]:
+    """Both learning rates, rising all the time to so many times of what they should be."""
+    return {f"players.{player}.learning_rate": {"start": world.rate, "end": factor * world.rate} for player in "DG"}
+
+
+def fading(world: World, left: float) -> dict[str, Any]:
+    """The critic's learning rate falls within a tenth of the training to so little."""
+    rate = {"start": world.rate, "end": left * world.rate, "until": 0.1}
+    return {"players.D.learning_rate": rate, "players.G.learning_rate": world.rate}
+
+
+def bad_pixels(share: float, value: float = torch.nan) -> Callable[[Split], Split]:
+    """One value of so many of the training examples is not a number, or infinite."""
 
     def spoil(parts: Split) -> Split:
         x, labels = everything(parts.train)
         x = x.clone()
         bad = torch.rand(len(x), generator=torch.Generator().manual_seed(5)) < share
-        x.flatten(1)[bad, 0] = torch.nan
+        x.flatten(1)[bad, 0] = value
         return Split(tensor_source(parts.train.name, x, labels, classes=parts.train.classes), parts.held_out)
 
     return spoil
@@ -349,6 +360,16 @@ def slipped(share: float) -> Callable[[Split], Split]:
         return torch.cat([labels[:num].roll(1), labels[num:]])
 
     return relabelled(slip)
+
+
+def backwards(share: float) -> Callable[[Split], Split]:
+    """The labels of so many examples stand in the opposite order."""
+
+    def turn(labels: Tensor) -> Tensor:
+        num = round(share * len(labels))
+        return torch.cat([labels[:num].flip(0), labels[num:]])
+
+    return relabelled(turn)
 
 
 def layers(network: nn.Module) -> list[nn.Module]:
@@ -424,19 +445,22 @@ def a_critic(world: World, widths: tuple[int, int, int], dose: int) -> dict[str,
 
 PLANTS: dict[str, dict[str, Dose]] = {
     "non-finite": {
-        "nan in the data": lambda w, d: Plant(data=nan_pixels((0.05, 0.002, 0.0002)[d]), remedy=False),
+        "nan in the data": lambda w, d: Plant(data=bad_pixels((0.05, 0.002, 0.0002)[d]), remedy=False),
         "overflow": lambda w, d: Plant(event=infinite, onset=w.onset, times=(6, 3, 1)[d]),
         "nan in a weight": lambda w, d: Plant(event=undefined, onset=w.onset, times=(6, 3, 1)[d]),
+        "infinity in the data": lambda w, d: Plant(data=bad_pixels((0.05, 0.002, 0.0002)[d], torch.inf), remedy=False),
     },
     "learning-rate": {
         "from the start": lambda w, d: Plant(paces(w, (50, 20, 5)[d])),
         "jump": lambda w, d: Plant(jump(w, (50, 20, 5)[d]), onset=w.onset),
         "at first": lambda w, d: Plant(falling(w, (50, 20, 5)[d])),
+        "rising": lambda w, d: Plant(rising(w, (50, 20, 5)[d])),
     },
     "dead-generator": {
         "biases": lambda w, d: Plant(event=killed((1.0, 0.9, 0.5)[d], how="bias"), onset=w.onset),
         "weights": lambda w, d: Plant(event=killed((1.0, 0.9, 0.5)[d], how="weights"), onset=w.onset),
         "first layer": lambda w, d: Plant(event=killed((1.0, 0.9, 0.5)[d], how="bias", layer=0), onset=w.onset),
+        "third layer": lambda w, d: Plant(event=killed((1.0, 0.9, 0.5)[d], how="bias", layer=2), onset=w.onset),
     },
     "exploding-critic": {
         "wasserstein": lambda w, d: Plant({**FREE, "game.loss": "wasserstein", **paces(w, (3, 1, 0.2)[d], 1)}),
@@ -450,6 +474,9 @@ PLANTS: dict[str, dict[str, Dose]] = {
         ),
         "wasserstein, momentum": lambda w, d: Plant(
             {**FREE, "game.loss": "wasserstein", **paces(w, (2, 0.7, 0.2)[d], 1), **MOMENTUM}
+        ),
+        "wasserstein, many steps": lambda w, d: Plant(
+            {**FREE, "game.loss": "wasserstein", "game.critic_steps": (5, 3, 1)[d], **paces(w, (1, 0.5, 0.1)[d], 1)}
         ),
     },
     "critic-too-strong": {
@@ -470,6 +497,14 @@ PLANTS: dict[str, dict[str, Dose]] = {
                 **paces(w, (2, 1, 1)[d], (0.05, 0.2, 0.5)[d]),
             }
         ),
+        "least squares, slow generator": lambda w, d: Plant(
+            {
+                **FREE,
+                "game.loss": "least-squares",
+                "game.critic_steps": (4, 3, 2)[d],
+                **paces(w, (3, 1, 1)[d], (0.02, 0.1, 0.3)[d]),
+            }
+        ),
     },
     "critic-too-weak": {
         "slow critic": lambda w, d: Plant(paces(w, (0.002, 0.02, 0.2)[d], 1)),
@@ -477,6 +512,7 @@ PLANTS: dict[str, dict[str, Dose]] = {
         "plain descent": lambda w, d: Plant(
             {"players.D": {"rule": "sgd", "learning_rate": w.rate * (0.01, 0.1, 1)[d], "momentum": 0.0}}
         ),
+        "fading critic": lambda w, d: Plant(fading(w, (0.001, 0.01, 0.1)[d])),
     },
     "critic-overfitting": {
         "few examples": lambda w, d: Plant(
@@ -488,6 +524,11 @@ PLANTS: dict[str, dict[str, Dose]] = {
         "few examples, relativistic": lambda w, d: Plant(
             {**FREE, "game.loss": "relativistic-average"}, data=fewer((40, 144, 560)[d]), remedy=False
         ),
+        "few examples, least squares": lambda w, d: Plant(
+            {**FREE, "game.loss": "least-squares", "game.critic_steps": 2},
+            data=fewer((36, 136, 530)[d]),
+            remedy=False,
+        ),
     },
     "mode-collapse": {
         "fast generator": lambda w, d: Plant({**FREE, **paces(w, (0.1, 0.2, 0.5)[d], (3, 2, 1.5)[d])}),
@@ -495,6 +536,7 @@ PLANTS: dict[str, dict[str, Dose]] = {
         "least squares": lambda w, d: Plant(
             {**FREE, "game.loss": "least-squares", **paces(w, (0.1, 0.2, 0.5)[d], (3, 2, 1.5)[d])}
         ),
+        "hinge": lambda w, d: Plant({**FREE, "game.loss": "hinge", **paces(w, (0.1, 0.2, 0.5)[d], (3, 2, 1.5)[d])}),
     },
     "oscillation": {
         "clipped wasserstein": lambda w, d: Plant(
@@ -511,11 +553,21 @@ PLANTS: dict[str, dict[str, Dose]] = {
         "hinge, momentum": lambda w, d: Plant(
             {**FREE, "game.loss": "hinge", **paces(w, (1, 0.5, 0.25)[d]), **MOMENTUM, "game.order": "simultaneous"}
         ),
+        "least squares, momentum": lambda w, d: Plant(
+            {
+                **FREE,
+                "game.loss": "least-squares",
+                **paces(w, (1, 0.5, 0.25)[d]),
+                **MOMENTUM,
+                "game.order": "simultaneous",
+            }
+        ),
     },
     "dominating-term": {
         "orthogonality": lambda w, d: Plant({"game.orthogonality": {"weight": (1000.0, 10.0, 0.1)[d]}}),
         "l1": lambda w, d: Plant({"game.l1": {"weight": (10.0, 1.0, 0.1)[d]}}),
         "r1": lambda w, d: Plant({"game.penalties": {"r1": (1e5, 1e3, 10.0)[d]}}),
+        "r2": lambda w, d: Plant({"game.penalties": {"r2": (1e5, 1e3, 10.0)[d]}}),
     },
     "range-mismatch": {
         "training data": lambda w, d: Plant(
@@ -525,11 +577,13 @@ PLANTS: dict[str, dict[str, Dose]] = {
             data=stretched(affine((3, 1.5, 1.1)[d], 0), affine((3, 1.5, 1.1)[d] if w.images else 1, 0)), remedy=False
         ),
         "shifted": lambda w, d: Plant(data=stretched(affine(1, (0.8, 0.4, 0.1)[d]), affine(1, 0)), remedy=False),
+        "shrunk": lambda w, d: Plant(data=stretched(affine((0.2, 0.5, 0.8)[d], 0), affine(1, 0)), remedy=False),
     },
     "empty-labels": {
         "shuffled": lambda w, d: Plant(data=shuffled_labels((1.0, 0.5, 0.1)[d]), remedy=False),
         "off by one line": lambda w, d: Plant(data=slipped((1.0, 0.5, 0.1)[d]), remedy=False),
         "mostly zero": lambda w, d: Plant(data=zeroed((0.95, 0.5, 0.1)[d]), remedy=False),
+        "backwards": lambda w, d: Plant(data=backwards((1.0, 0.5, 0.1)[d]), remedy=False),
     },
 }
 """Fault, variant and dose."""

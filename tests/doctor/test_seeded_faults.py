@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import equipoise
-from benchmarks.planting import Happening, Plant, PlantedRun, fewer, killed, nan_pixels, shuffled_labels, stretched
+from benchmarks.planting import Happening, Plant, PlantedRun, bad_pixels, fewer, killed, shuffled_labels, stretched
 from equipoise.core.errors import DivergedError
 from equipoise.doctor.fault import Seeded
 from equipoise.doctor.faults import FAULTS
@@ -27,7 +27,7 @@ SHARED = {
 
 BY_HAND: Mapping[str, Plant] = {
     "": Plant(),
-    "one value in twenty training examples is NaN": Plant(data=nan_pixels(0.05)),
+    "one value in twenty training examples is NaN": Plant(data=bad_pixels(0.05)),
     "training images go from 0 to 1, held-out ones from -1 to 1": Plant(
         data=stretched(lambda x: (x + 1) / 2, lambda x: x)
     ),

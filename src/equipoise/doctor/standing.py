@@ -6,8 +6,13 @@ from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
 
 STEPS, LOOKS, WELL, MEMORY = 250, 4, 5, 500
-FAR, NARROW = 0.22, 0.35
-"""A distance to the data above which fakes are far from it, and a diversity below which they are all alike."""
+FAR, NARROW, POINT = 0.22, 0.35, 0.03
+"""A distance to the data above which fakes are far from it; a diversity below which they are all alike, or one."""
+INDIFFERENT = 0.05
+"""Logits that differ by less say nothing."""
+WON, CROWD = 0.97, 0.65
+"""The share of pairs that a critic which has won puts in the right order; fakes whose nearest neighbours are nearer to
+each other than that share of the distance among reals."""
 
 
 def warm(history: History, name: str) -> bool:
@@ -34,6 +39,12 @@ def harm(history: History) -> list[Evidence]:
     return [*found, Evidence("diversity", spread, "0.5 to 1.5")] if spread < NARROW else found
 
 
+def crowded(history: History) -> list[Evidence]:
+    """What speaks for fakes that crowd around few points."""
+    nearest = history.median("nearest", 8)
+    return [Evidence("nearest", nearest, f"above {CROWD}")] if nearest < CROWD else []
+
+
 def last_well(history: History) -> int:
     """The last step that ended five looks in a row with near and varied fakes; 0 if there was none."""
     energy, diversity = (history.values.get(name, [])[-MEMORY:] for name in ("energy", "diversity"))
@@ -43,6 +54,25 @@ def last_well(history: History) -> int:
         if set(steps[last - WELL + 1 : last + 1]) <= set(well):
             return steps[last]
     return 0
+
+
+def travelled(history: History) -> float:
+    """How far the generator's weights have gone, relative to the critic's: the sums of their updates."""
+    generator, critic = (sum(history.recent(f"update/{player}", MEMORY)) for player in "GD")
+    return generator / max(critic, 1e-12)
+
+
+def outclassed(history: History) -> bool:
+    """Whether the critic has won from the first look on, before a generator that is not faster and not yet a point."""
+    early = [value for _, value in history.values.get("auc/held_out", ())[:6]]
+    always = bool(early) and min(median(early), history.median("auc/held_out", MEMORY)) > WON
+    return always and history.median("diversity", 6) > POINT and travelled(history) < 1
+
+
+def indifferent(history: History) -> bool:
+    """Whether the critic's logits are the same for all held-out examples, and for the fakes."""
+    real, fake = history.median("logits/held_out", 10), history.median("logits/fake", 10)
+    return max(history.median("logits/held_out/std", 10), abs(real - fake)) < INDIFFERENT
 
 
 def restless(history: History) -> bool:

@@ -15,20 +15,22 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, levelled_rates, scaled_penalty, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import FAR, getting_better, warm
+from equipoise.doctor.standing import FAR, POINT, WON, getting_better, outclassed, travelled, warm
 
-AUC, ALIKE, POINT, LIVELY = 0.97, 0.2, 0.03, 1e-3
+ALIKE, LIVELY, HELD = 0.2, 1e-3, 0.1
 
 
 def symptom(history: History) -> list[Evidence]:
     """A perfect critic before fakes that stay far away."""
     auc, energy = history.median("auc/held_out", 6), history.median("energy", 6)
-    if not (warm(history, "energy") and auc > AUC and energy > FAR) or getting_better(history):
+    if not (warm(history, "energy") and auc > WON and energy > FAR) or getting_better(history):
         return []
     spread, generator, critic = (history.median(name, 6) for name in ("diversity", "update/G", "update/D"))
-    if generator > LIVELY and (spread < POINT or (spread < ALIKE and generator > critic / 2)):
-        return []  # the generator does move, but makes only one kind of example: that is what the critic wins by
-    return [Evidence("auc/held_out", auc, f"below {AUC}"), Evidence("energy", energy, f"below {FAR}, or falling")]
+    if spread < POINT and travelled(history) > HELD:
+        return []  # the generator did move, and makes one and the same example: that is what the critic wins by
+    if spread < ALIKE and generator > max(LIVELY, critic / 2) and not outclassed(history):
+        return []  # it does move, and makes only one kind of example
+    return [Evidence("auc/held_out", auc, f"below {WON}"), Evidence("energy", energy, f"below {FAR}, or falling")]
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:

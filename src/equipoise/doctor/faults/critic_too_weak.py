@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import FAR, getting_better, restless, warm
+from equipoise.doctor.standing import FAR, INDIFFERENT, getting_better, indifferent, restless, warm
 
 AUC, WIDE, STILL = 0.58, 2.5, 3e-4
-INDIFFERENT, SLOWER = 0.05, 5.0
-"""Logits that differ by less say nothing; a critic that is so many times slower than the generator has no time to."""
+SLOWER = 5.0
+"""A critic that is so many times slower than the generator has no time to tell."""
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -34,18 +34,12 @@ def symptom(history: History) -> list[Evidence]:
     critic, generator = history.median("update/D", 3), history.median("update/G", 3)
     if critic < min(STILL, generator / 20):
         return [Evidence("update/D", critic, f"near that of the generator, {generator:.2g}"), far]
-    spread_of_logits, gap = history.median("logits/held_out/std", 10), indifference(history)
-    if max(spread_of_logits, gap) < INDIFFERENT and generator < SLOWER * critic:
+    if indifferent(history) and generator < SLOWER * critic:
+        spread_of_logits = history.median("logits/held_out/std", 10)
         return [Evidence("logits/held_out/std", spread_of_logits, f"above {INDIFFERENT}"), far]
     if auc > AUC or restless(history) or getting_better(history):
         return []
     return [Evidence("auc/held_out", auc, f"above {AUC}"), far]
-
-
-def indifference(history: History) -> float:
-    """By how much the logits of held-out examples and fakes differ on average."""
-    real, fake = history.median("logits/held_out", 10), history.median("logits/fake", 10)
-    return abs(real - fake)
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:

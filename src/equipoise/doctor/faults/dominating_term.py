@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import harm, warm
+from equipoise.doctor.standing import harm, indifferent, warm
 
-LIMIT = 0.97
+LIMIT, LARGE = 0.97, 0.85
+"""A share that is too much, and one that is if the critic says nothing any more."""
 
 
 def ruling(history: History) -> list[tuple[str, float]]:
@@ -25,13 +26,14 @@ def ruling(history: History) -> list[tuple[str, float]]:
     players = {name.split("/")[1] for name in shares}
     several = {player for player in players if sum(name.startswith(f"share/{player}/") for name in shares) > 1}
     others = [name for name in shares if name.split("/")[1] in several and not name.endswith("/adversarial")]
-    return [(name, share) for name in others if (share := history.median(name, 3)) > LIMIT]
+    limit = LARGE if indifferent(history) else LIMIT
+    return [(name, share) for name in others if (share := history.median(name, 3)) > limit]
 
 
 def began(history: History) -> int:
     """The first look at which one of them had as much."""
     names = [name for name, _ in ruling(history)]
-    return min(step for name in names for step, share in history.values[name] if share > LIMIT)
+    return min(step for name in names for step, share in history.values[name] if share > LARGE)
 
 
 def symptom(history: History) -> list[Evidence]:

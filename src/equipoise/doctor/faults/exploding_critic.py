@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, convergent, levelled_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
+from equipoise.doctor.standing import WON, harm
 
-LIMIT = 60.0
+LIMIT, BEYOND = 60.0, 1e5
 LOGITS = ("logits/held_out", "logits/fake", "logits/held_out/std", "logits/fake/std")
 
 
@@ -40,7 +41,9 @@ def symptom(history: History) -> list[Evidence]:
     name = max(sizes, key=lambda key: sizes[key])
     before = [abs(value) for value in history.recent(name, 9)[:-1]]
     growing = not before or sizes[name] > 1.02 * sorted(before)[len(before) // 2]
-    if sizes[name] > LIMIT and growing and not history.last("auc/held_out") > 0.97:
+    if history.knows("energy") and not harm(history):
+        return []
+    if sizes[name] > BEYOND or (sizes[name] > LIMIT and growing and not history.last("auc/held_out") > WON):
         return [Evidence(name, sizes[name], f"below {LIMIT:.0f}, and not growing")]
     return []
 

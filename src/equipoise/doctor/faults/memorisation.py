@@ -12,9 +12,9 @@ Training sets with near duplicates that are not in the held-out part.
 from equipoise.doctor.fault import Fault, Seeded, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import warm
+from equipoise.doctor.standing import crowded, warm
 
-LIMIT, NEAR = 0.75, 0.2
+LIMIT, SURE, NEAR = 0.75, 0.9, 0.2
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -22,7 +22,8 @@ def symptom(history: History) -> list[Evidence]:
     copies, energy = history.median("copies", 5), history.median("energy", 5)
     if not (warm(history, "copies") and copies > LIMIT and energy < NEAR):
         return []
-    return [Evidence("copies", copies, f"0.5, below {LIMIT}")]
+    found = Evidence("copies", copies, f"0.5, below {LIMIT}")
+    return [found, *crowded(history)] if copies > SURE or crowded(history) else []
 
 
 FAULT = Fault(

@@ -14,16 +14,17 @@ from collections.abc import Sequence
 from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, convergent
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import NARROW, course, getting_better, warm
+from equipoise.doctor.standing import NARROW, course, getting_better, outclassed, travelled, warm
 
 VERY_NARROW, REPEATED, CLASS, IGNORED, SPREADING = 0.2, 0.25, 0.35, 0.1, 1.25
+STILL, HELD = 3e-4, 0.1
 POINT = 0.1
 """A diversity that is next to nothing, even if it grows: from a thousandth to a hundredth is no recovery."""
 
 
 def symptom(history: History) -> list[Evidence]:
     """Fakes that are all alike, altogether, within classes or whatever the input."""
-    if not warm(history, "diversity") or frozen(history):
+    if not warm(history, "diversity") or held(history):
         return []
     heed = history.median("input/effect", 3)
     if heed < IGNORED:
@@ -33,7 +34,7 @@ def symptom(history: History) -> list[Evidence]:
     if inside < CLASS and course(history, "labels/diversity") < SPREADING:
         return [Evidence("labels/diversity", inside, "0.5 to 1.5")]
     spreading = spread > POINT and course(history, "diversity") > SPREADING
-    if getting_better(history) or spreading:
+    if getting_better(history) or spreading or outclassed(history):
         return []
     if spread < VERY_NARROW or (spread < NARROW and nearest < REPEATED):
         return [Evidence("diversity", spread, "0.5 to 1.5"), Evidence("nearest", nearest, "0.5 to 1.5")]
@@ -46,10 +47,10 @@ def symptom(history: History) -> list[Evidence]:
     return []
 
 
-def frozen(history: History) -> bool:
-    """Whether one player hardly moves: then that is the cause, and narrow fakes are a consequence."""
+def held(history: History) -> bool:
+    """Whether one player hardly moves, and never did: then that is the cause, and narrow fakes are a consequence."""
     critic, generator = history.median("update/D", 3), history.median("update/G", 3)
-    return critic < min(3e-4, generator / 20) or generator < min(3e-4, critic / 20)
+    return critic < min(STILL, generator / 20) or (generator < min(STILL, critic / 20) and travelled(history) < HELD)
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:

@@ -15,11 +15,11 @@ from statistics import median
 from equipoise.doctor.fault import Fault, Seeded, less_by_heart
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import MEMORY, harm, last_well, warm
+from equipoise.doctor.standing import MEMORY, crowded, harm, last_well, warm
 
-LIMIT, LOOKS = 0.62, 6
-FEW, LIMIT_OF_FEW = 0.75, 0.56
-"""Held-out examples with a training example near; what a critic need prefer of examples that are so few."""
+LIMIT, LOOKS, SURE = 0.62, 6, 0.8
+FEW = 0.75
+"""Held-out examples with a training example near."""
 
 
 def clear(history: History) -> int | None:
@@ -46,9 +46,11 @@ def symptom(history: History) -> list[Evidence]:
     found = [Evidence("overfit", overfit, f"0.5, below {LIMIT}")]
     if covered < FEW:
         found.append(Evidence("coverage/real", covered, f"above {FEW}: training examples near every held-out one"))
-    if overfit > (LIMIT_OF_FEW if covered < FEW else LIMIT):
+    if overfit > SURE:
         return found
-    return [*found, *harm(history)] if harm(history) and (covered < FEW or clear(history) is not None) else []
+    few, worse = covered < FEW, [*harm(history), *crowded(history)]
+    known = few or overfit > LIMIT or clear(history) is not None
+    return [*found, *worse] if worse and known else []
 
 
 FAULT = Fault(
