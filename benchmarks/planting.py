@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from equipoise.core.errors import DivergedError, EquipoiseError
+from equipoise.core.errors import DiskError, DivergedError, EquipoiseError, Interrupted
 from equipoise.core.game import Clock, Game
 from equipoise.data.digits import digits
 from equipoise.data.open import open_source
@@ -245,6 +245,8 @@ def played(
         run = run.play(world.source, resume=False, quiet=True)
     except DivergedError:
         ending = "diverged"
+    except (Interrupted, DiskError):
+        raise
     except EquipoiseError as error:
         ending = type(error).__name__
     if ending != "finished" and (folder / "recipe.toml").exists():  # an intervention changed it

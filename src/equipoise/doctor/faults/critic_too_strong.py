@@ -7,7 +7,8 @@ stay far away from the data.
 little.
 
 **False positives.** High accuracy alone is no fault: big critics win often while the generator improves. The distance
-to the data has to stay.
+to the data has to stay. Before a generator that did move, and makes one and the same example now, the critic wins by
+the collapse.
 """
 
 from collections.abc import Sequence

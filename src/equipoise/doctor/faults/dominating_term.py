@@ -1,7 +1,7 @@
 """One term dominates: a player follows one of its loss terms and hardly notices the others.
 
-**What it sees.** The share of one term in the sum of the gradients' norms of a player: above 0.97, look after look,
-while the fakes are far from the data or all alike.
+**What it sees.** The share of one term in the sum of the gradients' norms of a player: above 0.97, or above 0.85 before
+a critic that answers the same to everything, look after look, while the fakes are far from the data or all alike.
 
 **Why it matters.** A reconstruction that drowns the adversarial loss makes blurred pictures; a penalty that drowns it
 stops the critic from learning.

@@ -1,7 +1,7 @@
 """Exploding critic: its logits or gradients grow without bound.
 
-**What it sees.** Logits of a magnitude above 60, or many times what they were at first, while the critic does not
-even separate reals from fakes perfectly.
+**What it sees.** Logits of a magnitude above 60 that grow, while the critic does not even separate reals from fakes
+perfectly, or above 100,000 in any case; and fakes that are far from the data or all alike.
 
 **Why it matters.** The generator follows a slope that has lost its meaning. It happens to losses without a bound,
 such as Wasserstein, before a critic without one: no clipping, no penalty, no spectral norm.

@@ -6,7 +6,8 @@ make something of an input: the output is the same whatever the input.
 
 **Why it matters.** Pictures may look good one by one; together they are one picture.
 
-**False positives.** The first steps, before the generator has spread out.
+**False positives.** The first steps, before the generator has spread out. If the critic has won from the first look on,
+before a generator that is slower than itself, narrow fakes are those of an untrained generator.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """Critic overfitting: it knows its training examples by heart.
 
 **What it sees.** The critic scores training examples above held-out ones: P(D(train) > D(held-out)) is 0.5 in health
-and above 0.62 here. Where training examples are so few that a quarter of the held-out ones have none near, 0.56 is
-enough, or fakes that are far from the data or all alike.
+and above 0.8 here; or above 0.62, now or before, and the fakes suffer: they are far from the data, all alike, crowd
+around few points, or the critic knows 70 % of them. Where training examples are so few that a quarter of the held-out
+ones have none near, such fakes are enough.
 
 **Why it matters.** It rejects everything that is not in the training set, good fakes too; quality peaks and then
 falls.
@@ -18,8 +19,8 @@ from equipoise.doctor.history import History
 from equipoise.doctor.standing import MEMORY, crowded, harm, last_well, warm
 
 LIMIT, LOOKS, SURE = 0.62, 6, 0.8
-FEW = 0.75
-"""Held-out examples with a training example near."""
+FEW, TOLD = 0.75, 0.7
+"""Held-out examples with a training example near; pairs of a held-out example and a fake in the right order."""
 
 
 def clear(history: History) -> int | None:
@@ -39,17 +40,20 @@ def began(history: History) -> int:
 
 
 def symptom(history: History) -> list[Evidence]:
-    """Training examples above held-out ones: now, or clearly before, with harm since."""
-    overfit, covered = history.median("overfit", 8), history.median("coverage/real", 3)
+    """Training examples above held-out ones: by far, or now or before with harm since."""
     if not warm(history, "overfit"):
         return []
+    overfit, covered = history.median("overfit", 8), history.median("coverage/real", 3)
     found = [Evidence("overfit", overfit, f"0.5, below {LIMIT}")]
     if covered < FEW:
         found.append(Evidence("coverage/real", covered, f"above {FEW}: training examples near every held-out one"))
     if overfit > SURE:
         return found
-    few, worse = covered < FEW, [*harm(history), *crowded(history)]
-    known = few or overfit > LIMIT or clear(history) is not None
+    auc = history.median("auc/held_out", 8)
+    if overfit > LIMIT and auc > TOLD:
+        return [*found, Evidence("auc/held_out", auc, f"below {TOLD}")]
+    worse = [*harm(history), *crowded(history)]
+    known = covered < FEW or overfit > LIMIT or clear(history) is not None
     return [*found, *worse] if worse and known else []
 
 
