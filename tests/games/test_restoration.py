@@ -1,5 +1,6 @@
 """Games of restoration: the warm-up, the duel after it, what each term sees, and the engine's promises."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from equipoise.core.game import Clock
 from equipoise.engine.conformance import check_game
 from equipoise.games.denoising import Denoising
 from equipoise.games.inpainting import Inpainting, completed
+from equipoise.games.restorer import Aims
 from equipoise.games.srgan import SRGAN
 from equipoise.networks.denoiser import DnCNN
 from equipoise.networks.gated import GatedInpainter
@@ -19,8 +21,13 @@ from equipoise.networks.srresnet import SRResNet
 from equipoise.objectives import perceptual, reconstruction
 
 CRITIC = partial(PatchCritic, width=4, num_layers=1, normalisation="none")
-DUEL = {"loss": objectives.non_saturating, "adversarial": 0.01, "matching": 2.0, "warmup": 0.4}
-L1 = {"l1": (reconstruction.l1, 0.5)}
+DUEL = Aims(
+    loss=objectives.non_saturating,
+    terms={"l1": (reconstruction.l1, 0.5)},
+    adversarial=0.01,
+    matching=2.0,
+    warmup=0.4,
+)
 
 
 def noise(*shape, seed):
@@ -41,20 +48,17 @@ def holes(position, size):
 
 
 def srgan(**more):
-    G = SRResNet(3, scale=2, width=4, num_blocks=1)
-    return SRGAN(G, CRITIC(3), first=reconstruction.l1, terms=L1, **{**DUEL, **more})
+    return SRGAN(SRResNet(3, scale=2, width=4, num_blocks=1), CRITIC(3), replace(DUEL, **more))
 
 
 def inpainting(**more):
-    return Inpainting(GatedInpainter(4, 3, width=4), CRITIC(4), terms={}, hole=6.0, known=1.0, **{**DUEL, **more})
+    return Inpainting(GatedInpainter(4, 3, width=4), CRITIC(4), replace(DUEL, **{"terms": {}, **more}), hole=6.0)
 
 
 def denoising(**more):
     penalties = {"gradient_penalty": (objectives.gradient_penalty, 10.0)}
-    changes = {**DUEL, "loss": objectives.wasserstein, "penalties": penalties, **more}
-    return Denoising(
-        DnCNN(3, width=4, depth=3), CRITIC(3), first=reconstruction.charbonnier, terms=L1, critic_steps=2, **changes
-    )
+    aims = replace(DUEL, **{"loss": objectives.wasserstein, "penalties": penalties, **more})
+    return Denoising(DnCNN(3, width=4, depth=3), CRITIC(3), aims, critic_steps=2)
 
 
 GAMES = {

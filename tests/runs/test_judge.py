@@ -109,6 +109,18 @@ def test_a_resumed_run_measures_again_what_it_trains_again(tmp_path):
     assert run.step_of("best") == whole.step_of("best")
 
 
+def test_a_resumed_run_that_is_judged_no_more_forgets_what_it_trains_again(tmp_path):
+    run = train(tmp_path / "run", OFTEN)
+    Checkpoints(run.folder / "checkpoints").forget_from(3)
+    path = run.folder / "recipe.toml"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("every = 2")), "utf-8")
+    run = equipoise.resume(run.folder, quiet=True)
+    assert run.recipe.judging.every is None
+    assert [entry["step"] for entry in metrics(run)] == [2]
+    assert run.step_of("best") == 2
+
+
 def test_a_checkpoint_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path):
     run = train(tmp_path / "run", SETTINGS)
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 3\. There are: 0, 2, 4, 6"):

@@ -11,6 +11,7 @@ from PIL import Image
 import equipoise
 from equipoise.core.errors import DataError, RecipeError
 from equipoise.data.pictures import Pair
+from equipoise.engine.checkpoint import Checkpoints
 from equipoise.metrics.image_quality import eight_bit, luma, psnr
 from equipoise.runs import restored, restoring
 from equipoise.runs import run as module
@@ -78,13 +79,37 @@ def test_a_recipe_is_a_file_and_a_run_trains_judges_and_resumes_exactly(settings
     whole = trained(settings, tmp_path / "whole")
     entry = json.loads((whole.folder / "metrics.json").read_text())[-1]
     assert set(entry["values"]) == {"psnr", "ssim", "perceptual", "error", "bias"} == set(entry["given"])
-    half = trained(settings, tmp_path / "half", **{"training.steps": 4, "judging.at_end": False})
-    again = equipoise.Run.open(half.folder)
-    assert torch.equal(
-        again.apply(torch.zeros(half.examples.given[0], 10, 12)),
-        whole.apply(torch.zeros(half.examples.given[0], 10, 12)),
-    )
+    torn = trained(settings, tmp_path / "torn", **{"training.save_every": 1})
+    Checkpoints(torn.folder / "checkpoints").forget_from(3)
+    again = equipoise.Run.open(torn.folder).train(resume=True, quiet=True)
+    assert weights(again) == weights(whole)
+    black = torch.zeros(whole.examples.given[0], 10, 12)
+    assert torch.equal(equipoise.Run.open(whole.folder).apply(black), again.apply(black))
     assert len(list((whole.folder / "samples").glob("step-*.png"))) >= 2
+
+
+def weights(run):
+    return {name: tensor.tolist() for name, tensor in run.trained_game()[0].state_dict().items()}
+
+
+def test_judging_while_training_changes_nothing(pictures, tmp_path):
+    settings = SR | {"data.path": str(pictures), "training.steps": 4}
+    judged = trained(settings, tmp_path / "judged", **{"judging.every": 1, "judging.metric": "psnr"})
+    assert len(json.loads((judged.folder / "metrics.json").read_text())) == 4
+    assert weights(judged) == weights(trained(settings, tmp_path / "alone"))
+
+
+@pytest.mark.parametrize(("settings", "words"), [(SR, "4 times larger"), (HOLES, "3 channels are given")])
+def test_pictures_of_which_something_else_is_given_are_not_judged(settings, words, pictures, tmp_path):
+    run = trained(settings, tmp_path / "run", **{"data.path": str(pictures)})
+    others = tmp_path / "others"
+    others.mkdir()
+    for path in sorted(pictures.iterdir()):
+        image = Image.open(path)
+        image.save(others / f"{path.stem}_HR.png")
+        image.resize((10, 8), Image.Resampling.BICUBIC).save(others / f"{path.stem}_LR.png")
+    with pytest.raises(DataError, match=words):
+        run.evaluate_restoration(data=others)
 
 
 def test_the_scores_of_what_was_given_are_those_of_bicubic_enlargement(pictures, tmp_path):
@@ -156,7 +181,43 @@ def test_files_of_a_folder_keep_name_depth_and_transparency_and_carry_the_label(
         label = read_label(path)
         assert label is not None
         assert label.run == run.id
+        assert label.statement.startswith("Restored by a generative model")
     assert apply_to_files(run, folder / "colour.jpg", tmp_path / "one.png").written == [tmp_path / "one.png"]
+
+
+def test_nothing_is_written_over(pictures, tmp_path):
+    run = trained(SR, tmp_path / "run", **{"data.path": str(pictures)})
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = Image.open(pictures / "0.png")
+    image.save(folder / "a.bmp")
+    image.save(folder / "a.png")
+    (folder / "v1.0").mkdir()
+    image.save(folder / "v1.0" / "a.png")
+    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    for out in (folder / "a.png", folder):
+        with pytest.raises(DataError, match=r"would be written over .*a\.png: choose another place"):
+            apply_to_files(run, folder / "a.png", out)
+    with pytest.raises(DataError, match="choose another place"):
+        apply_to_files(run, folder, folder)
+    done = apply_to_files(run, folder, tmp_path / "out")
+    assert done.skipped == {"a.png": "its answer would be written over that of a.bmp: rename one of them"}
+    assert apply_to_files(run, folder / "a.bmp", folder / "v1.0" / "b.png").written == [folder / "v1.0" / "b.png"]
+    assert apply_to_files(run, pictures / "1.png", folder / "v1.0").written == [folder / "v1.0" / "1.png"]
+    below = apply_to_files(run, folder, folder / "v1.0")  # a.png there is an original too
+    assert set(below.skipped) == {"a.bmp", "a.png"}
+    assert {path: path.read_bytes() for path in before} == before
+    with pytest.raises(DataError, match=r"cannot be written as x\.txt\. Use one of: \.png"):
+        apply_to_files(run, folder / "a.png", tmp_path / "x.txt")
+
+
+def test_a_picture_too_small_for_the_network_is_named(pictures, tmp_path):
+    network = {"game.network": {"kind": "fourier", "width": 4}}
+    run = trained(HOLES | network, tmp_path / "run", **{"data.path": str(pictures)})
+    tiny = Image.new("RGBA", (4, 40))
+    tiny.save(tmp_path / "tiny.png")
+    with pytest.raises(DataError, match=r"tiny\.png: 4 × 40 pixels: this network needs at least \d+ on each side"):
+        apply_to_files(run, tmp_path / "tiny.png", tmp_path / "out.png")
 
 
 def test_what_is_transparent_is_a_hole_and_what_is_known_stays(pictures, tmp_path):

@@ -1,51 +1,27 @@
 """Denoising against a critic: noise, compression, blur, and low-dose CT (WGAN-VGG, Yang et al. 2018)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from equipoise.core.game import Clock, Move, Moves
-from equipoise.core.schedule import Lazy, Scheduled
-from equipoise.games.restorer import Likeness, Restorer
-from equipoise.objectives import Adversarial, Penalty
+from equipoise.games.restorer import Aims, Likeness, Restorer
+from equipoise.objectives.reconstruction import charbonnier
 
 
 class Denoising(Restorer):
-    """`critic_steps` moves of D on fresh images, then one of G, after a warm-up without D.
+    """`critic_steps` moves of D on fresh images, then one of G, after a warm-up without D that minimises `first`.
 
-    Without `first` there is no paper's warm-up: WGAN-VGG plays from the first step, with 4 critic steps, a gradient
-    penalty of weight 10 and a perceptual term of weight 0.1 (Yang et al. 2018, Alg. 1). A warm-up keeps the values of
-    a scan right, of which a perceptual term knows nothing.
+    The warm-up keeps the values of a scan right, of which a perceptual term knows nothing. With `warmup = 0` it is
+    WGAN-VGG, which plays from the first step: with 4 critic steps, a gradient penalty of weight 10 and a perceptual
+    term of weight 0.1 (Yang et al. 2018, Alg. 1).
     """
 
-    def __init__(
-        self,
-        G: nn.Module,
-        D: nn.Module,
-        *,
-        loss: Adversarial,
-        first: Likeness,
-        terms: Mapping[str, tuple[Likeness, Scheduled]],
-        adversarial: Scheduled = 1.0,
-        matching: Scheduled | None = None,
-        penalties: Mapping[str, tuple[Penalty, Scheduled | Lazy]] | None = None,
-        warmup: float = 0.5,
-        critic_steps: int = 1,
-    ):
-        super().__init__(
-            G,
-            D,
-            loss=loss,
-            first=first,
-            terms=terms,
-            adversarial=adversarial,
-            matching=matching,
-            penalties=penalties,
-            warmup=warmup,
-        )
-        self.critic_steps = critic_steps
+    def __init__(self, G: nn.Module, D: nn.Module, aims: Aims, *, first: Likeness = charbonnier, critic_steps: int = 1):
+        super().__init__(G, D, aims)
+        self.first, self.critic_steps = first, critic_steps
 
     def step(self, data: Iterator[Any], now: Clock) -> Moves:
         if now.progress < self.warmup:

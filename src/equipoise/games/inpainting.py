@@ -1,15 +1,14 @@
 """Inpainting: holes are filled, by Fourier convolutions (Suvorov et al. 2022) or gated ones (Yu et al. 2019)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from equipoise.core.game import Clock, Move, Moves, Verdict
-from equipoise.core.schedule import Lazy, Scheduled
-from equipoise.games.restorer import Likeness, Restorer
-from equipoise.objectives import Adversarial, Penalty
+from equipoise.core.schedule import Scheduled
+from equipoise.games.restorer import Aims, Restorer
 from equipoise.objectives.reconstruction import l1
 
 
@@ -21,31 +20,8 @@ class Inpainting(Restorer):
     completed image and is shown the mask (SN-PatchGAN, Yu et al. 2019, Sec. 3.3).
     """
 
-    def __init__(
-        self,
-        G: nn.Module,
-        D: nn.Module,
-        *,
-        loss: Adversarial,
-        terms: Mapping[str, tuple[Likeness, Scheduled]],
-        hole: Scheduled = 1.0,
-        known: Scheduled = 1.0,
-        adversarial: Scheduled = 1.0,
-        matching: Scheduled | None = None,
-        penalties: Mapping[str, tuple[Penalty, Scheduled | Lazy]] | None = None,
-        warmup: float = 0.5,
-    ):
-        super().__init__(
-            G,
-            D,
-            loss=loss,
-            first=l1,
-            terms=terms,
-            adversarial=adversarial,
-            matching=matching,
-            penalties=penalties,
-            warmup=warmup,
-        )
+    def __init__(self, G: nn.Module, D: nn.Module, aims: Aims, *, hole: Scheduled = 1.0, known: Scheduled = 1.0):
+        super().__init__(G, D, aims)
         self.weights = {**self.weights, "G/hole": hole, "G/known": known}
 
     def step(self, data: Iterator[Any], now: Clock) -> Moves:

@@ -1,6 +1,7 @@
 """What games of restoration share: a generator that answers degraded images, and a critic of its answers."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,40 +16,44 @@ Likeness = Callable[[Tensor, Tensor], Tensor]
 """A term that compares targets [N, C, H, W] with answers: one value per example, [N]."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Aims:
+    """What the players of a restorer play for."""
+
+    loss: Adversarial
+    terms: Mapping[str, tuple[Likeness, Scheduled]] = field(default_factory=dict)
+    """By name, with their weights: how the answer is to be like the target, beside the critic's verdict."""
+    adversarial: Scheduled = 1.0
+    """Weight of the critic's verdict."""
+    matching: Scheduled | None = None
+    """Weight of the distance between the critic's features of target and answer."""
+    penalties: Mapping[str, tuple[Penalty, Scheduled | Lazy]] = field(default_factory=dict)
+    """On the critic's slope."""
+    warmup: float = 0.5
+    """The first share of training, in [0, 1], in which G learns without a critic."""
+
+
 class Restorer(Game):
     """G answers what is `given` of a `target`; the batches of data are (given, target).
 
-    In the first `warmup` of training, a share in [0, 1], G minimises the term `first` alone; after it the `terms` and
-    the critic's verdict, each by its weight. `matching` is the weight of the distance between the critic's features of
-    target and answer. Penalties are on the critic's slope.
+    What G learns in the warm-up is the subclass's to say; after it, it minimises the terms of `aims` and the critic's
+    verdict.
     """
 
     averaged = ("G",)
 
-    def __init__(
-        self,
-        G: nn.Module,
-        D: nn.Module,
-        *,
-        loss: Adversarial,
-        first: Likeness,
-        terms: Mapping[str, tuple[Likeness, Scheduled]],
-        adversarial: Scheduled = 1.0,
-        matching: Scheduled | None = None,
-        penalties: Mapping[str, tuple[Penalty, Scheduled | Lazy]] | None = None,
-        warmup: float = 0.5,
-    ):
+    def __init__(self, G: nn.Module, D: nn.Module, aims: Aims):
         super().__init__()
-        self.G, self.D, self.loss, self.first, self.warmup = G, D, loss, first, warmup
-        self.terms = {name: term for name, (term, _) in terms.items()}
-        self.penalties = {name: penalty for name, (penalty, _) in (penalties or {}).items()}
-        self.matches = matching is not None
-        if warmup < 1:  # else there is no critic's turn, and no term of it
+        self.G, self.D, self.loss, self.warmup = G, D, aims.loss, aims.warmup
+        self.terms = {name: term for name, (term, _) in aims.terms.items()}
+        self.penalties = {name: penalty for name, (penalty, _) in aims.penalties.items()}
+        self.matches = aims.matching is not None
+        if self.warmup < 1:  # else there is no critic's turn, and no term of it
             self.weights = {
-                "G/adversarial": adversarial,
-                **{f"G/{name}": weight for name, (_, weight) in terms.items()},
-                **{f"D/{name}": weight for name, (_, weight) in (penalties or {}).items()},
-                **({"G/matching": matching} if matching is not None else {}),
+                "G/adversarial": aims.adversarial,
+                **{f"G/{name}": weight for name, (_, weight) in aims.terms.items()},
+                **{f"D/{name}": weight for name, (_, weight) in aims.penalties.items()},
+                **({"G/matching": aims.matching} if aims.matching is not None else {}),
             }
 
     @property

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from equipoise.core.disk import disk_errors
-from equipoise.core.errors import DataError, RecipeError
+from equipoise.core.errors import DataError
 from equipoise.data.files import folder_files, natural_order
 from equipoise.data.images import SUFFIXES, decode, measure
 from equipoise.data.masks import mask_from_file
@@ -24,6 +24,8 @@ from equipoise.runs.run import At, Run, threads
 
 Progress = Callable[[int, int], None]
 """Told how many files are done, and of how many."""
+STATEMENT = "Restored by a generative model: details may be invented, and are no evidence of what was there."
+"""On the label of every answer."""
 
 
 @dataclass
@@ -51,46 +53,84 @@ def apply_to_files(
     16-bit grey stays so; transparency is enlarged and put back. A network of colours sees grey pictures thrice, one of
     grey sees each colour on its own. An .npy array [h, w] or [N, h, w] and its answer are in the units of the data. For
     inpainting `masks` is a file, white in the holes, or a folder of such by the same names; without it the
-    transparent pixels are the holes. What cannot be read is named in `skipped`; nothing at `source` is changed.
+    transparent pixels are the holes. What cannot be read, is too small for the network or would be written over another
+    file is named in `skipped`; nothing at `source` is changed.
     """
-    single = source.is_file()
-    if not source.exists():
-        raise DataError(f"{source} does not exist. Expected a picture, an .npy array, or a folder of them.")
-    names = [source.name] if single else sorted(folder_files(source).names, key=natural_order)
-    if not single and out.resolve() == source.resolve():
-        raise RecipeError(f"{out} is where the pictures are: expected another folder, so that none is written over.")
+    names = originals(source)
+    place = Place(source, out, {named(source, name).resolve() for name in names})
     game, step = run.trained_game(at)
-    hand, label, done = Hand(run, run.restorer(game), tile), Label(run=run.id, step=step), Applied()
+    label = Label(run=run.id, step=step, statement=STATEMENT)
+    hand, done = Hand(run, run.restorer(game), tile), Applied()
     for number, name in enumerate(names, 1):
-        path = source if single else source / name
-        suffix = path.suffix.lower()
         try:
-            if suffix == ".npy":
-                target = out if single and out.suffix else out / name
-                write_array(array_answer(hand, path), target, label)
-            elif suffix in SUFFIXES:
-                hole = None if masks is None else mask_beside(masks, name)
-                image = picture_answer(hand, path.read_bytes(), hole=hole)
-                target = out if single and out.suffix else out / name
-                target = target if target.suffix.lower() in LABELLED else target.with_suffix(".png")
-                if target.suffix.lower() in (".jpg", ".jpeg") and image.mode not in ("L", "RGB"):
-                    target = target.with_suffix(".png")  # JPEG has neither transparency nor depth
-                with disk_errors("writing a picture", target.parent):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    write_picture(image, target, label)
-            else:
-                raise DataError("not a picture")
+            done.written.append(apply_to_file(hand, name, place, masks, label))
         except DataError as error:
-            if single:
+            if source.is_file():
                 raise DataError(f"{source}: {error}") from error
             done.skipped[name] = str(error)
-        else:
-            done.written.append(target)
         if progress is not None:
             progress(number, len(names))
     if not done.written:
         raise DataError(f"{source} holds nothing that can be restored: {dict(list(done.skipped.items())[:3])}.")
     return done
+
+
+def apply_to_file(hand: "Hand", name: str, place: "Place", masks: Path | None, label: Label) -> Path:
+    """Restore one file; where the answer lies. Raises `DataError` if it cannot be."""
+    path = named(place.source, name)
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        target = place.of(name, suffix)
+        write_array(array_answer(hand, path), target, label)
+        return target
+    if suffix not in SUFFIXES:
+        raise DataError("not a picture")
+    hole = None if masks is None else mask_beside(masks, name)
+    image = picture_answer(hand, path.read_bytes(), hole=hole)
+    target = place.of(name, suffix if suffix in LABELLED else ".png", jpeg=image.mode in ("L", "RGB"))
+    with disk_errors("writing a picture", target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(image, target, label)
+    return target
+
+
+def originals(source: Path) -> list[str]:
+    """The names of the files at a path, in their natural order."""
+    if not source.exists():
+        raise DataError(f"{source} does not exist. Expected a picture, an .npy array, or a folder of them.")
+    return [source.name] if source.is_file() else sorted(folder_files(source).names, key=natural_order)
+
+
+def named(source: Path, name: str) -> Path:
+    """The file of that name at a path."""
+    return source if source.is_file() else source / name
+
+
+@dataclass
+class Place:
+    """Where answers are written: nothing is written over, neither an original nor another answer."""
+
+    source: Path
+    out: Path
+    originals: set[Path]
+    written: dict[Path, str] = field(default_factory=dict)
+    """Answers, with the names of their originals."""
+
+    def of(self, name: str, suffix: str, *, jpeg: bool = True) -> Path:
+        """Where the answer to a file goes; PNG instead of JPEG where that cannot hold it."""
+        as_file = self.source.is_file() and bool(self.out.suffix) and not self.out.is_dir()
+        target = self.out if as_file else (self.out / name).with_suffix(suffix)
+        allowed = (".npy",) if suffix == ".npy" else LABELLED
+        if target.suffix.lower() not in allowed:
+            raise DataError(f"it cannot be written as {target.name}. Use one of: {', '.join(allowed)}")
+        if target.suffix.lower() in (".jpg", ".jpeg") and not jpeg:
+            target = target.with_suffix(".png")  # JPEG has neither transparency nor depth
+        if target.resolve() in self.originals:
+            raise DataError(f"its answer would be written over {target}: choose another place")
+        if target in self.written:
+            raise DataError(f"its answer would be written over that of {self.written[target]}: rename one of them")
+        self.written[target] = name
+        return target
 
 
 class Hand(NamedTuple):
@@ -102,6 +142,10 @@ class Hand(NamedTuple):
 
     def __call__(self, given: Tensor) -> Tensor:
         """The answer to [C, h, w]."""
+        *_, smallest = self.game.fit
+        if min(given.shape[1:]) < smallest:
+            height, width = given.shape[1:]
+            raise DataError(f"{width} × {height} pixels: this network needs at least {smallest} on each side")
         with threads(self.run.recipe.training.threads):
             return restored(self.game, given[None], scale=self.run.scale, tile=self.tile)[0]
 

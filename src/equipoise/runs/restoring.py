@@ -23,7 +23,7 @@ from equipoise.data.source import Source
 from equipoise.data.standardise import Standard, between
 from equipoise.games.denoising import Denoising
 from equipoise.games.inpainting import Inpainting
-from equipoise.games.restorer import Likeness
+from equipoise.games.restorer import Aims, Likeness
 from equipoise.games.srgan import SRGAN
 from equipoise.networks.denoiser import DnCNN
 from equipoise.networks.fourier import FourierInpainter
@@ -429,16 +429,16 @@ class RestorerSettings(GameSettings):
         G = self.network.build(examples.given[0], channels, scale)
         return G, self.critic.build(channels + critic_sees)
 
-    def common(self, examples: Examples) -> dict:
-        """What all games are told alike."""
-        return {
-            "loss": LOSSES[self.loss],
-            "terms": self.likenesses(examples),
-            "adversarial": self.adversarial,
-            "matching": self.matching,
-            "penalties": {name.replace("-", "_"): (PENALTIES[name], w) for name, w in self.penalties.items()},
-            "warmup": self.warmup,
-        }
+    def aims(self, examples: Examples) -> Aims:
+        """What the players play for."""
+        return Aims(
+            loss=LOSSES[self.loss],
+            terms=self.likenesses(examples),
+            adversarial=self.adversarial,
+            matching=self.matching,
+            penalties={name.replace("-", "_"): (PENALTIES[name], w) for name, w in self.penalties.items()},
+            warmup=self.warmup,
+        )
 
 
 class Srgan(RestorerSettings):
@@ -451,7 +451,7 @@ class Srgan(RestorerSettings):
     terms: dict[LikenessName, Scheduled] = {"l1": 0.01}
 
     def build(self, examples: Examples) -> Game:
-        return SRGAN(*self.networks(examples), first=LIKENESSES[self.first], **self.common(examples))
+        return SRGAN(*self.networks(examples), self.aims(examples), first=LIKENESSES[self.first])
 
 
 class InpaintingSettings(RestorerSettings):
@@ -467,7 +467,7 @@ class InpaintingSettings(RestorerSettings):
 
     def build(self, examples: Examples) -> Game:
         networks = self.networks(examples, critic_sees=1)
-        return Inpainting(*networks, hole=self.hole, known=self.known, **self.common(examples))
+        return Inpainting(*networks, self.aims(examples), hole=self.hole, known=self.known)
 
 
 class DenoisingSettings(RestorerSettings):
@@ -481,9 +481,5 @@ class DenoisingSettings(RestorerSettings):
     critic_steps: int = Field(default=1, ge=1, strict=True)
 
     def build(self, examples: Examples) -> Game:
-        return Denoising(
-            *self.networks(examples),
-            first=LIKENESSES[self.first],
-            critic_steps=self.critic_steps,
-            **self.common(examples),
-        )
+        first = LIKENESSES[self.first]
+        return Denoising(*self.networks(examples), self.aims(examples), first=first, critic_steps=self.critic_steps)
