@@ -67,6 +67,13 @@ def test_no_samples_at_all_is_an_error(tmp_path):
         run.sample(0)
 
 
+@pytest.mark.parametrize("settings", [{}, {"data.held_out_at": "end", "data.fold": "1/5"}])
+def test_a_gap_without_a_held_out_end_is_refused(settings, tmp_path):
+    recipe, origin = equipoise.load("ring", settings={"data.gap": 3, **settings})
+    with pytest.raises(RecipeError, match=r'data\.gap = 3 is for data\.held_out_at = "end"'):
+        equipoise.Run.create(recipe, origin=origin, folder=tmp_path / "run").train(quiet=True)
+
+
 def test_a_game_whose_weights_match_no_term_leaves_no_folder(tmp_path):
     from equipoise.games.gan import GAN
     from equipoise.networks.mlp import MLPCritic, MLPGenerator

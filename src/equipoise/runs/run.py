@@ -392,6 +392,8 @@ class Run:
     def divided(self, source: Source) -> Split:
         """Examples to train on, and examples that are never trained on: at most three tenths; in the data's units."""
         data = self.recipe.data  # the same for every seed of training, so that runs can be compared
+        if data.gap and (data.fold is not None or data.held_out_at != "end"):
+            raise RecipeError(f'data.gap = {data.gap} is for data.held_out_at = "end", without data.fold. Set that.')
         if data.fold is not None:
             number, _, num_folds = data.fold.partition("/")
             parts = folded(source, int(number), int(num_folds), seed=data.draw)
