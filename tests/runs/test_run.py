@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import equipoise
-from equipoise.core.errors import DataError, DiskError, DivergedError
+from equipoise.core.errors import DataError, DiskError, DivergedError, RecipeError
 from equipoise.engine.checkpoint import Checkpoints
 from equipoise.engine.trainer import Trainer
 from equipoise.runs import run as module
