@@ -110,7 +110,7 @@ def of_pictures(run: Run, seconds: float, sets: dict[str, Path]) -> Iterator[dic
 
 SR = {
     "game.kind": "srgan",
-    "game.network": {"kind": "srresnet", "width": 48, "num_blocks": 8},
+    "game.network": {"kind": "srresnet", "width": 48, "num_blocks": 8, "staged": False},
     "game.critic": {"kind": "patch", "width": 48},
     "game.loss": "relativistic-average",
     "data.kind": "pictures",

@@ -31,6 +31,7 @@ LOCAL: dict[str, Callable[[], Any]] = {
     "srresnet, 2": lambda: SRResNet(1, scale=2, width=2, num_blocks=2),
     "srresnet, 3": lambda: SRResNet(1, scale=3, width=2, num_blocks=1),
     "srresnet, 8": lambda: SRResNet(1, scale=8, width=2, num_blocks=1),
+    "srresnet, 4 at once": lambda: SRResNet(1, scale=4, width=2, num_blocks=1, staged=False),
     "rrdb, 1": lambda: RRDBNet(1, scale=1, width=2, num_blocks=1, growth=1),
     "rrdb, 4": lambda: RRDBNet(1, scale=4, width=2, num_blocks=1, growth=1),
     "unet, depth 1": lambda: UNet(1, 1, width=2, depth=1, normalisation="none"),

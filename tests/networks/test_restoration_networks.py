@@ -18,6 +18,7 @@ from equipoise.networks.unet import UNet, UNetCritic
 
 NETWORKS: dict[str, Callable[..., Any]] = {
     "srresnet": lambda scale=1: SRResNet(4, scale=scale, width=4, num_blocks=2),
+    "srresnet, at once": lambda scale=1: SRResNet(4, scale=scale, width=4, num_blocks=2, staged=False),
     "rrdb": lambda scale=1: RRDBNet(4, scale=scale, width=4, num_blocks=1, growth=2),
     "unet": lambda: UNet(4, 3, width=4, depth=3, normalisation="instance"),
     "unet, batch": lambda: UNet(4, 3, width=4, depth=4, dropout=0.5),
@@ -30,7 +31,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "translator, none": lambda: ResNetTranslator(4, 3, width=4, num_blocks=2, num_downs=0, normalisation="none"),
 }
 IN_RANGE = ["unet", "unet, batch", "fourier", "gated", "translator", "translator, none"]
-NEAR_THE_INPUT = ["srresnet", "rrdb", "unet, residual", "dncnn", "dncnn, batch"]
+NEAR_THE_INPUT = ["srresnet", "srresnet, at once", "rrdb", "unet, residual", "dncnn", "dncnn, batch"]
 
 
 def images(*shape: int) -> Tensor:
@@ -184,6 +185,8 @@ def test_numbers_of_parameters():
     with torch.device("meta"):
         assert num_parameters(SRResNet(3)) == 1_517_571  # as published for MSRResNet of 64 channels and 16 blocks
         assert num_parameters(RRDBNet(3)) == 16_697_987  # and for RRDBNet of 64 channels and 23 blocks
+        small = 3 * 4 * 9 + 4 + 3 * (4 * 4 * 9 + 4) + 4 * 48 * 9 + 48
+        assert num_parameters(SRResNet(3, width=4, num_blocks=1, staged=False)) == small
     conv = 64 * 64 * 9
     assert num_parameters(DnCNN(1)) == (64 * 9 + 64) + 15 * (conv + 64) + (64 * 9 + 1)
     assert num_parameters(DnCNN(1, normalisation="batch")) == (64 * 9 + 64) + 15 * (conv + 128) + (64 * 9 + 1)

@@ -28,9 +28,10 @@ def shaken(net):
     [
         (lambda: DnCNN(1, width=4, depth=4), 1),
         (lambda: SRResNet(1, scale=2, width=4, num_blocks=1), 2),
+        (lambda: SRResNet(1, scale=2, width=4, num_blocks=1, staged=False), 2),
         (lambda: UNet(1, 1, width=4, depth=2, normalisation="batch"), 1),
     ],
-    ids=["dncnn", "srresnet", "unet"],
+    ids=["dncnn", "srresnet", "srresnet, at once", "unet"],
 )
 def test_tiles_give_the_answer_of_the_whole_picture(make, scale, size):
     net = shaken(make())

@@ -21,8 +21,10 @@ class SRResNet(nn.Module):
     convolutions begin at a tenth of He's, so that y begins near up(x). With scale = 1 nothing is enlarged: a network
     for restoration at the same size. Images in [-1, 1] give outputs that may leave that range a little: clamp them to
     show or to measure them, not in a loss. Any H and W. Raises ValueError for another scale than 1, 2, 3, 4 or 8.
-    Default: width 64, 16 blocks, as in the papers.
-    Cost: 2·num_blocks + 1 convolutions at the small size; the last two at the large one.
+    Without `staged`, one convolution at the small size makes all pixels at once, and nothing is computed at the large
+    one (Shi et al. 2016, ESPCN): a quarter of the cost at scale 4.
+    Default: width 64, 16 blocks, staged, as in the papers.
+    Cost: 2·num_blocks + 1 convolutions at the small size; the last two at the large one, if staged.
     Source: Ledig et al. 2017, Photo-Realistic Single Image Super-Resolution Using a GAN (SRResNet); without batch
     normalisation, with a global skip and small initial weights as in Wang et al. 2018, ESRGAN.
 
@@ -33,7 +35,7 @@ class SRResNet(nn.Module):
     period = 1
     smallest = 1
 
-    def __init__(self, channels: int, *, scale: int = 4, width: int = 64, num_blocks: int = 16):
+    def __init__(self, channels: int, *, scale: int = 4, width: int = 64, num_blocks: int = 16, staged: bool = True):
         super().__init__()
         check_counts("SRResNet", width=width, num_blocks=num_blocks)
         self.scale, self.enlarge = scale, enlarge_by("SRResNet", scale)
@@ -42,13 +44,14 @@ class SRResNet(nn.Module):
         self.ups = nn.ModuleList(
             [
                 nn.Sequential(nn.Conv2d(width, width * factor**2, 3, padding=1), nn.PixelShuffle(factor))
-                for factor in FACTORS[scale]
+                for factor in (FACTORS[scale] if staged else ())
             ]
         )
         self.hidden = nn.Conv2d(width, width, 3, padding=1)
-        self.out = nn.Conv2d(width, channels, 3, padding=1)
+        last = nn.Conv2d(width, channels * (1 if staged else scale**2), 3, padding=1)
+        self.out = last if staged else nn.Sequential(last, nn.PixelShuffle(scale))
         draw(self.modules(), slope=0.1)
-        draw([*self.blocks.modules(), self.hidden, self.out], slope=0.1, gain=0.1)
+        draw([*self.blocks.modules(), self.hidden, last], slope=0.1, gain=0.1)
 
     @property
     def reach(self) -> int:

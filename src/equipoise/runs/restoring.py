@@ -155,10 +155,12 @@ class Srresnet(RestorerNetwork):
     kind: Literal["srresnet"] = "srresnet"
     width: int = Field(default=64, ge=1)
     num_blocks: int = Field(default=16, ge=1)
+    staged: bool = True
+    """Enlarge step by step, and compute at the large size too; otherwise all pixels come at once, four times faster."""
 
     def build(self, given: int, channels: int, scale: int) -> nn.Module:
         same_channels(self.kind, given, channels)
-        return SRResNet(channels, scale=scale, width=self.width, num_blocks=self.num_blocks)
+        return SRResNet(channels, scale=scale, width=self.width, num_blocks=self.num_blocks, staged=self.staged)
 
 
 class Rrdb(RestorerNetwork):
