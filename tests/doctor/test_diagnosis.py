@@ -180,3 +180,50 @@ def test_another_kind_of_game_or_network_keeps_what_was_set():
     recipe = with_settings(equipoise.load("images")[0], {"game.network.width": 16})
     changed = with_settings(recipe, artefacts.remedies(dotted(to_dict(recipe)), ())[1].settings)
     assert (changed.game.network.kind, changed.game.network.width) == ("resnet", 16)
+
+
+def told(**signals: float) -> str:
+    """What is said of a training in which every look shows the same numbers."""
+    looks = {
+        name.replace("__", "/"): [value] * 30
+        for name, value in {
+            "diversity": 0.9,
+            "nearest": 0.9,
+            "logits__held_out": 3.0,
+            "logits__fake": -3.0,
+            **signals,
+        }.items()
+    }
+    found = play(Diagnosis(), **looks).findings()
+    return found[0].fault if found else "nothing"
+
+
+RULED = {"share__D__r1": 0.9, "share__D__adversarial": 0.1, "energy": 1.0, "auc__held_out": 0.5}
+FLAT = {"logits__held_out": 0.2, "logits__fake": 0.2, "logits__held_out__std": 0.01}
+WINS = {"auc__held_out": 0.99, "energy": 1.0}
+MOVES, WAITS = {"update__G": 0.02, "update__D": 0.01}, {"update__G": 1e-4, "update__D": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("signals", "fault"),
+    [
+        ({**WINS, **MOVES, "diversity": 0.001, "nearest": 0.0}, "mode-collapse"),  # it moves, and makes one example
+        ({**WINS, **WAITS, "diversity": 0.001, "nearest": 0.0}, "critic-too-strong"),  # it never moved
+        ({**WINS, **WAITS, "diversity": 0.1, "nearest": 0.1}, "critic-too-strong"),
+        ({**WINS, **MOVES, "diversity": 0.1, "nearest": 0.1}, "mode-collapse"),
+        ({**WINS, "diversity": 0.001, "nearest": 0.0}, "mode-collapse"),  # nothing is known of movements
+        ({**WINS, **WAITS, "diversity": 0.1, "logits__held_out": 2e5}, "exploding-critic"),
+        ({"auc__held_out": 0.5, "energy": 0.01, "logits__held_out": 2e5}, "nothing"),  # no harm
+        ({"auc__held_out": 0.5, "energy": 0.01, "overfit": 0.7}, "nothing"),
+        ({"auc__held_out": 0.5, "energy": 0.01, "overfit": 0.7, "nearest": 0.3}, "critic-overfitting"),
+        ({"auc__held_out": 0.8, "energy": 0.01, "overfit": 0.7}, "critic-overfitting"),
+        ({"auc__held_out": 0.5, "energy": 0.01, "overfit": 0.9}, "critic-overfitting"),
+        ({**RULED, **FLAT}, "dominating-term"),
+        ({**RULED, "auc__held_out": 0.7}, "nothing"),
+        ({"auc__held_out": 0.5, "energy": 0.01, "copies": 0.8}, "nothing"),
+        ({"auc__held_out": 0.5, "energy": 0.01, "copies": 0.8, "nearest": 0.3}, "memorisation"),
+        ({"auc__held_out": 0.5, "energy": 0.01, "copies": 0.95}, "memorisation"),
+    ],
+)
+def test_faults_that_look_alike_are_told_apart(signals, fault):
+    assert told(**signals) == fault

@@ -57,7 +57,9 @@ def last_well(history: History) -> int:
 
 
 def travelled(history: History) -> float:
-    """How far the generator's weights have gone, relative to the critic's: the sums of their updates."""
+    """How far the generator's weights have gone, relative to the critic's: the sums of their updates. 1 if unknown."""
+    if not history.knows("update/G", "update/D"):
+        return 1.0
     generator, critic = (sum(history.recent(f"update/{player}", MEMORY)) for player in "GD")
     return generator / max(critic, 1e-12)
 
