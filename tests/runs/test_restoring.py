@@ -182,6 +182,7 @@ def test_files_of_a_folder_keep_name_depth_and_transparency_and_carry_the_label(
         assert label is not None
         assert label.run == run.id
         assert label.statement.startswith("Restored by a generative model")
+        assert label.source_type.endswith("/compositeWithTrainedAlgorithmicMedia")
     assert apply_to_files(run, folder / "colour.jpg", tmp_path / "one.png").written == [tmp_path / "one.png"]
 
 

@@ -18,14 +18,12 @@ from equipoise.data.images import SUFFIXES, decode, measure
 from equipoise.data.masks import mask_from_file
 from equipoise.data.source import to_float
 from equipoise.games.restorer import Restorer
-from equipoise.runs.provenance import LABELLED, Label, write_array, write_picture
+from equipoise.runs.provenance import LABELLED, RESTORED, RESTORED_SOURCE_TYPE, Label, write_array, write_picture
 from equipoise.runs.restored import restored
 from equipoise.runs.run import At, Run, threads
 
 Progress = Callable[[int, int], None]
 """Told how many files are done, and of how many."""
-STATEMENT = "Restored by a generative model: details may be invented, and are no evidence of what was there."
-"""On the label of every answer."""
 
 
 @dataclass
@@ -59,7 +57,7 @@ def apply_to_files(
     names = originals(source)
     place = Place(source, out, {named(source, name).resolve() for name in names})
     game, step = run.trained_game(at)
-    label = Label(run=run.id, step=step, statement=STATEMENT)
+    label = Label(run=run.id, step=step, statement=RESTORED, source_type=RESTORED_SOURCE_TYPE)
     hand, done = Hand(run, run.restorer(game), tile), Applied()
     for number, name in enumerate(names, 1):
         try:

@@ -19,8 +19,12 @@ from equipoise.core.errors import DataError, DiskError
 from equipoise.version import __version__
 
 FORMATS = ("PNG", "WEBP", "JPEG")
-DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+DIGITAL_SOURCE_TYPE = f"{SOURCE_TYPES}trainedAlgorithmicMedia"
 STATEMENT = "Made by a generative model. Not a photograph or a record of anything real."
+RESTORED_SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"
+RESTORED = "Restored by a generative model: details may be invented, and are no evidence of what was there."
+"""What is said of pictures made from nothing, and of those that a model was given and changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,8 @@ class Label:
     tool: str = f"Equipoise {__version__}"
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     statement: str = STATEMENT
+    source_type: str = DIGITAL_SOURCE_TYPE
+    """The term of IPTC's vocabulary "Digital Source Type"."""
 
 
 Picture = np.ndarray | Image.Image
@@ -123,7 +129,8 @@ def write_array(values: np.ndarray, path: Path | str, label: Label) -> Path:
     stream = io.BytesIO()
     np.save(stream, values, allow_pickle=False)
     data, path = stream.getvalue(), Path(path)
-    about = {"digital_source_type": DIGITAL_SOURCE_TYPE, **asdict(label), "sha256": hashlib.sha256(data).hexdigest()}
+    about = {"digital_source_type": label.source_type, **asdict(label), "sha256": hashlib.sha256(data).hexdigest()}
+    del about["source_type"]
     _write(json.dumps(about, indent=1).encode(), path.with_name(f"{path.name}.json"))
     return _write(data, path)
 
@@ -162,7 +169,7 @@ def _packet(label: Label) -> str:
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF {names}><rdf:Description rdf:about="">'
-        f"<Iptc4xmpExt:DigitalSourceType>{DIGITAL_SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType>"
+        f"<Iptc4xmpExt:DigitalSourceType>{label.source_type}</Iptc4xmpExt:DigitalSourceType>"
         f"<xmp:CreatorTool>{escape(_encode(label.tool))}</xmp:CreatorTool>"
         f"<xmp:CreateDate>{escape(_encode(label.time))}</xmp:CreateDate>"
         f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{statement}</rdf:li></rdf:Alt></dc:description>'
@@ -177,9 +184,10 @@ def _parse(packet: str) -> Label | None:
     if not packet or len(packet) > _MAX_PACKET or "<!" in packet:
         return None
     description = ElementTree.fromstring(packet).find(".//rdf:Description", _NAMESPACES)
-    if description is None or description.findtext("Iptc4xmpExt:DigitalSourceType", "", _NAMESPACES) != (
-        DIGITAL_SOURCE_TYPE
-    ):
+    if description is None:
+        return None
+    source_type = description.findtext("Iptc4xmpExt:DigitalSourceType", "", _NAMESPACES)
+    if source_type not in (DIGITAL_SOURCE_TYPE, RESTORED_SOURCE_TYPE):
         return None
     texts = {
         name: description.findtext(place, None, _NAMESPACES)
@@ -195,7 +203,7 @@ def _parse(packet: str) -> Label | None:
     if step is None or None in texts.values():
         return None
     decoded = {name: _decode(text) for name, text in texts.items() if text is not None}
-    return Label(**decoded, step=int(step), seed=None if seed is None else int(seed))
+    return Label(**decoded, source_type=source_type, step=int(step), seed=None if seed is None else int(seed))
 
 
 def _encode(text: str) -> str:

@@ -19,7 +19,7 @@ from equipoise.doctor.diagnosis import diagnosed
 from equipoise.runs import journal
 from equipoise.runs.charts import Chart, Line, array, chart, class_chart, curve, number
 from equipoise.runs.pages import rendered
-from equipoise.runs.provenance import DIGITAL_SOURCE_TYPE, read_label
+from equipoise.runs.provenance import read_label
 from equipoise.runs.recipe import dotted
 
 _PICTURE_BYTES = 1_000_000  # of all pictures together, so that the page stays below 2 MB
@@ -48,7 +48,6 @@ def write_report(folder: Path | str) -> Path:
         environment=run.environment,
         commands=_commands(run),
         notices=run.notices,
-        source_type=DIGITAL_SOURCE_TYPE,
     )
     path = run.folder / "report.html"
     with disk_errors("writing the report", run.folder, num_bytes=len(page)):
