@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 import equipoise
-from equipoise.core.errors import RecipeError
+from equipoise.core.errors import RecipeError, RunBusyError
 from equipoise.runs import features, tuning
 from equipoise.runs import run as module
 from equipoise.runs.recipe import parse_setting
@@ -71,6 +71,22 @@ def test_a_search_ends_with_a_recipe_and_says_how_sure_it_is(tmp_path):
     kept = [path.read_bytes() for path in sorted((tmp_path / "study").rglob("extractor.safetensors"))]
     assert len(kept) == 6  # the study's, three trials', two repeats': one network judges all
     assert len(set(kept)) == 1
+
+
+def test_repeats_that_another_process_is_at_are_asked_for_at_the_end(tmp_path, monkeypatch):
+    made = search(tmp_path / "study")
+    found = tune(made, trials=1, repeats=0, quiet=True)
+    seeds, trained = [], tuning.trained
+
+    def busy_at_first(search, recipe, folder, referee=None):
+        seeds.append(recipe.training.seed)
+        if len(seeds) == 1:
+            raise RunBusyError("another process")
+        return trained(search, recipe, folder, referee)
+
+    monkeypatch.setattr(tuning, "trained", busy_at_first)
+    assert len(list(tuning.repeated(made, found.settings, 2))) == 2
+    assert seeds == [1, 2, 1]
 
 
 def test_the_recipe_as_given_comes_first_and_later_calls_go_on(tmp_path):

@@ -58,6 +58,7 @@ def chart(
     zero: bool = False,
     from_zero: bool = False,
     exact: bool = False,
+    x: str = "step",
 ) -> Chart:
     """Raw values faint, their running mean on top; a logarithmic axis where values span more than it can show."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -89,14 +90,14 @@ def chart(
     if first > 0 and last / first > 500:
         axes.set_xscale("log")
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=True))
     low, high = np.quantile(everything, (0.02, 0.98)) if everything.size else (0.0, 0.0)
     if not signed and high / low > 30:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1,) if high / low > 1000 else (1, 3)))
     else:
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.set_xlabel("step")
+    axes.set_xlabel(x)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -105,7 +106,7 @@ def chart(
     if len(lines) == 1 and lines[0].label.lower() in title.lower():
         legend = []
     summary = "; ".join(f"{line.label} ends at {number(_last(line.values))}" for line in lines)
-    return Chart(title, caption, legend, _svg(figure, f"{title} over steps: {summary}."))
+    return Chart(title, caption, legend, _svg(figure, f"{title} over {x}s: {summary}."))
 
 
 def points_chart(title: str, caption: str, x: np.ndarray, y: np.ndarray) -> Chart:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -370,17 +370,19 @@ def trained(search: Search, recipe: Recipe, folder: Path, referee: Any = None) -
 
 
 def repeated(search: Search, values: Mapping[str, Any], repeats: int) -> Iterator[float]:
-    """Scores of the best recipe from other seeds; what another process is at is left to it."""
-    recipe = placed(search.recipe, values)
-    for number_ in range(1, repeats + 1):
-        seed = recipe.training.seed + number_
-        name = "-".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values.values())
+    """Scores of the best recipe from other seeds; what another process is at is left to it, and asked for at the end.
+
+    So the process that ends last knows all of them.
+    """
+    recipe, scores = placed(search.recipe, values), dict[int, float]()
+    name = "-".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values.values())
+    for seed in 2 * [recipe.training.seed + number_ for number_ in range(1, repeats + 1)]:
         folder = search.folder / "repeats" / f"{name}-seed-{seed}".replace("/", "_")
-        try:
-            run = trained(search, with_settings(recipe, {"training.seed": seed}), folder)
-            yield entries(run.folder)[-1]["values"][search.metric]
-        except (RunBusyError, DivergedError, RemediesUsedUp):
-            continue
+        with suppress(RunBusyError, DivergedError, RemediesUsedUp):
+            if seed not in scores:
+                run = trained(search, with_settings(recipe, {"training.seed": seed}), folder)
+                scores[seed] = entries(run.folder)[-1]["values"][search.metric]
+    yield from scores.values()
 
 
 def best(study: "Study") -> Any:
@@ -471,7 +473,9 @@ def charts(search: Search, study: "Study") -> list[Chart]:
     drawn = []
     if len(done) > 1:
         lines = [Line("trial", numbers, scores, 0, dashed=True), Line("best so far", numbers, so_far, 1)]
-        drawn.append(chart(f"{search.metric} by trial", "In the order in which they were begun.", lines, exact=True))
+        drawn.append(
+            chart(f"{search.metric} by trial", "In the order in which they were begun.", lines, exact=True, x="trial")
+        )
     for one in search.over:
         if isinstance(one, Range) and len(done) > 2:
             values = array([trial.params[one.key] for trial in done])
