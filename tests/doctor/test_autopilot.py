@@ -1,10 +1,12 @@
 """One remedy at a time, judged after a probation, undone if it did not help; it never loops and it can give up."""
 
+from dataclasses import replace
 from typing import Any
 
 from equipoise.doctor.autopilot import Apply, Autopilot, GiveUp
 from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.fault import Fault, Seeded
+from equipoise.doctor.faults import FAULTS as REAL
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -137,3 +139,22 @@ def test_what_is_still_on_probation_at_the_end_is_not_judged():
 def test_interventions_of_a_resumed_training_count():
     assert isinstance(looks(pilot(earlier=8), {"x": 0}, a=[1, 1]), GiveUp)
     assert looks(pilot(earlier=2), {"x": 0}, a=[1, 1]).intervention.number == 3
+
+
+def test_what_is_only_seen_waits_for_its_cause():
+    names = (fault("critic-too-strong", {"x": 1}), replace(fault("artefacts", {"y": 1}), surface=True))
+    autopilot, diagnosis, decisions = pilot(), Diagnosis(names), []
+    for number in range(8):
+        diagnosis.observe(25 * number, {"artefacts": 1, "critic-too-strong": int(number >= 3)})
+        decisions.append(autopilot.consider(diagnosis, {}))
+    assert decisions[:3] == [None] * 2 + [decisions[2]]
+    assert decisions[2].intervention.finding.fault == "artefacts"  # after a probation without a cause
+    again = next(decision for decision in decisions[3:] if decision is not None)
+    assert again.intervention.finding.fault == "critic-too-strong"  # which is the cause, and its turn
+    assert again.undone.finding.fault == "artefacts"
+
+
+def test_a_network_without_transposed_convolutions_is_not_exchanged_for_one_of_the_same_width():
+    [artefacts] = [fault for fault in REAL if fault.name == "artefacts"]
+    assert len(artefacts.remedies({"game.network.kind": "mlp", "game.network.width": 256}, ())) == 1
+    assert len(artefacts.remedies({"game.network.kind": "dcgan", "game.network.width": 64}, ())) == 2

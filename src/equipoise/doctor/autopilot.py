@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from equipoise.doctor.diagnosis import Diagnosis
 from equipoise.doctor.fault import Settings
+from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Finding, Remedy
 from equipoise.doctor.standing import harm
 
@@ -79,6 +80,8 @@ Decision = Apply | GiveUp
 
 URGENT = ("non-finite", "learning-rate", "dead-generator", "exploding-critic")
 """Faults that do not wait for the end of a probation."""
+SURFACE = tuple(fault.name for fault in FAULTS if fault.surface)
+"""Faults that are only what is seen, and are left in peace until their cause had time to show."""
 BETTER = 0.7
 """A fault that is still there may stay for a while if the distance to the data fell to this share of what it was."""
 
@@ -114,7 +117,9 @@ class Autopilot:
         active = [finding for finding in diagnosis.findings(settings) if finding.active and finding.severity != "note"]
         present = self.present()
         if present is None:
-            return self.treat(active[0], diagnosis, settings, undone=None) if active else None
+            if not active or (active[0].fault in SURFACE and self.is_young(active[0], diagnosis)):
+                return None
+            return self.treat(active[0], diagnosis, settings, undone=None)
         energy = diagnosis.history.last("energy")
         if self.looks == 1:
             self.at_first = energy
@@ -135,7 +140,13 @@ class Autopilot:
         else:
             what = "The fault is still there." if again else f"It brought another fault: {(urgent or active)[0].title}."
         self.judge(present, diagnosis, "undone", what)
-        return self.treat(present.finding, diagnosis, present.former, undone=present)
+        deeper = present.finding.fault in SURFACE and active and active[0].fault not in SURFACE
+        cause = active[0] if deeper else present.finding
+        return self.treat(cause, diagnosis, present.former, undone=present)
+
+    def is_young(self, finding: Finding, diagnosis: Diagnosis) -> bool:
+        """Whether it was first seen less than a probation ago: its cause may still show."""
+        return sum(step >= finding.since for step in diagnosis.history.steps) < self.probation
 
     def present(self) -> Intervention | None:
         """The intervention that is on probation."""

@@ -32,13 +32,14 @@ def symptom(history: History) -> list[Evidence]:
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
-    """A slower generator; networks that enlarge by repetition."""
+    """A slower generator; where there are transposed convolutions, networks that enlarge by repetition."""
+    slower = Remedy(scaled_rate(settings, "G", 0.25), "A slower generator.")
+    if settings.get("game.network.kind") != "dcgan":
+        return [slower]
     widths = ("game.network.width", "game.network.critic_width")
     kept = {key: settings[key] for key in widths if key in settings}
-    return [
-        Remedy(scaled_rate(settings, "G", 0.25), "A slower generator."),
-        Remedy({"game.network.kind": "resnet", **kept}, "Blocks that repeat pixels and then convolve.", restarts=True),
-    ]
+    repeating = {"game.network.kind": "resnet", **kept}
+    return [slower, Remedy(repeating, "Blocks that repeat pixels and then convolve.", restarts=True)]
 
 
 FAULT = Fault(
