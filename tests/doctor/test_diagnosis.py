@@ -120,6 +120,32 @@ def test_a_rate_is_scaled_whether_number_or_schedule():
     }
 
 
+def test_remedies_fit_what_was_found():
+    named = {fault.name: fault for fault in FAULTS}
+    rising = {"players.D.learning_rate": {"start": 0.001, "end": 0.05}, "players.G.learning_rate": 0.05}
+    first, second = named["learning-rate"].remedies(rising, ())
+    assert first.settings["players.D.learning_rate"] == {"start": 0.001, "end": pytest.approx(0.005)}
+    assert second.settings == {
+        "players.D.learning_rate": {"start": 0.001, "end": pytest.approx(0.001)},
+        "players.G.learning_rate": pytest.approx(0.001),
+    }
+    slow = {"players.D.rule": "sgd", "players.G.rule": "adam", "players.G.learning_rate": 0.004}
+    [first, *_] = named["critic-too-weak"].remedies(slow, [Evidence("update/D", 0.0, "")])
+    assert first.settings == {
+        "players.D.rule": "adam",
+        "players.D.learning_rate": 0.004,
+        "players.G.learning_rate": 0.001,
+    }
+    [first, *_] = named["critic-too-weak"].remedies({}, [Evidence("logits/held_out/std", 0.0, "")])
+    assert first.settings == {"game.network.critic_width": 256}
+    share = [Evidence("share/D/r1", 0.99, "")]
+    for settings, changes in (
+        ({"game.penalties.r1": 1e5}, {"game.penalties.r1": 0.5}),
+        ({"game.penalties.r1.weight": 1e5, "game.penalties.r1.every": 8}, {"game.penalties.r1.weight": 0.5}),
+    ):
+        assert [remedy.settings for remedy in named["dominating-term"].remedies(settings, share)] == [changes]
+
+
 def test_balanced_rates_put_the_critic_ahead():
     assert balanced_rates({}) == {"players.D.learning_rate": 4e-4, "players.G.learning_rate": 5e-5}
     behind = balanced_rates({"players.D.learning_rate": 1e-6, "players.G.learning_rate": 1e-3})

@@ -58,6 +58,21 @@ def scaled_rate(settings: Settings, player: str, factor: float) -> dict[str, Any
     return {key: rate * factor}
 
 
+def capped_rate(settings: Settings, player: str, factor: float) -> dict[str, Any]:
+    """The learning rate of a player, nowhere above so much of its highest value: schedules keep what is below that."""
+    key, cap = f"players.{player}.learning_rate", factor * highest_rate(settings, player)
+    rate = settings.get(key, 2e-4)
+    if isinstance(rate, Mapping):
+        return {key: {**rate, **{end: min(rate[end], cap) for end in ("start", "end") if end in rate}}}
+    return {key: cap}
+
+
+def optimiser_of_the_generator(settings: Settings) -> dict[str, Any]:
+    """The critic moves by the generator's rule and rates, before a generator of a quarter of them."""
+    copied = {key.replace(".G.", ".D.", 1): value for key, value in settings.items() if key.startswith("players.G.")}
+    return {**copied, **scaled_rate(settings, "G", 0.25)}
+
+
 def highest_rate(settings: Settings, player: str) -> float:
     """The highest learning rate of a player."""
     rate = settings.get(f"players.{player}.learning_rate", 2e-4)

@@ -11,7 +11,14 @@ does. Or it does move, and its logits are nearly the same for all examples: it h
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, scaled_penalty
+from equipoise.doctor.fault import (
+    Fault,
+    Seeded,
+    Settings,
+    balanced_rates,
+    optimiser_of_the_generator,
+    scaled_penalty,
+)
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.standing import FAR, INDIFFERENT, getting_better, indifferent, restless, warm
@@ -48,14 +55,22 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     present = [name for name in ("r1", "r2") if any(key.startswith(f"game.penalties.{name}") for key in settings)]
     weaker = {k: v for name in present for k, v in scaled_penalty(settings, name, 0.1, otherwise=0.05).items()}
     width = settings.get("game.network.critic_width") or settings.get("game.network.width", 64)
+    wider = Remedy({"game.network.critic_width": 4 * int(width)}, "A wider critic.", restarts=True)
+    shown = {item.signal for item in evidence}
     return [
+        *(
+            [Remedy(optimiser_of_the_generator(settings), "It hardly moves: the generator's optimiser for both.")]
+            if "update/D" in shown
+            else []
+        ),
+        *([wider] if "logits/held_out/std" in shown else []),  # it moves, and says nothing
         Remedy(
             balanced_rates(settings),
             "Two time scales: a faster critic before a slower generator.",
         ),
         Remedy({"game.critic_steps": steps + 2}, "More moves of the critic for each of the generator's."),
         *([Remedy(weaker, "A tenth of the penalties.")] if weaker else []),
-        Remedy({"game.network.critic_width": 4 * int(width)}, "A wider critic.", restarts=True),
+        *([] if "logits/held_out/std" in shown else [wider]),
     ]
 
 

@@ -10,12 +10,14 @@ stops the critic from learning.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.standing import harm, indifferent, warm
 
+USUAL = {"r1": 0.5, "r2": 0.5, "gradient-penalty": 10.0, "dragan": 10.0}
 LIMIT, LARGE = 0.97, 0.85
 """A share that is too much, and one that is if the critic says nothing any more."""
 
@@ -45,16 +47,24 @@ def symptom(history: History) -> list[Evidence]:
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
-    """The term at its usual weight, or a penalty at a hundredth of it."""
+    """The term at its usual weight."""
     terms = [item.signal.split("/")[2] for item in evidence if item.signal.startswith("share/")]
     found = []
     for term in terms:
         key, penalty = f"game.{term}", term.replace("_", "-")
         if any(name.startswith(f"game.penalties.{penalty}") for name in settings):
-            found.append(Remedy(scaled_penalty(settings, penalty, 0.01, otherwise=0.5), "A hundredth of its weight."))
+            found.append(Remedy(at_usual_weight(settings, penalty), "The penalty at its usual weight."))
         elif any(name.startswith(f"{key}.") for name in settings):
             found.append(Remedy({key: True}, "The term at its usual weight."))
     return found
+
+
+def at_usual_weight(settings: Settings, penalty: str) -> dict[str, Any]:
+    """The usual weight of a penalty, lazy ones too; a hundredth of what it is where none is usual."""
+    if penalty not in USUAL:
+        return scaled_penalty(settings, penalty, 0.01, otherwise=0.5)
+    key = f"game.penalties.{penalty}"
+    return {f"{key}.weight" if f"{key}.weight" in settings else key: USUAL[penalty]}
 
 
 FAULT = Fault(

@@ -13,7 +13,7 @@ fault.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, capped_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.standing import MEMORY, harm, last_well, warm
@@ -78,10 +78,10 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """A tenth, and a hundredth."""
     return [
         Remedy(
-            {**scaled_rate(settings, "D", factor), **scaled_rate(settings, "G", factor)},
-            f"Back to the last healthy checkpoint, and on with learning rates {words}.",
+            {**capped_rate(settings, "D", factor), **capped_rate(settings, "G", factor)},
+            f"Back to the last healthy checkpoint, and on with learning rates {words} of the highest.",
         )
-        for factor, words in ((0.1, "of a tenth"), (0.02, "of a fiftieth"))
+        for factor, words in ((0.1, "of at most a tenth"), (0.02, "of at most a fiftieth"))
     ]
 
 
