@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import equipoise
-from benchmarks.planting import Plant, PlantedRun, nan_pixels
+from benchmarks.planting import Plant, PlantedRun, bad_pixels
 from equipoise.core.errors import DataError, DivergedError
 from equipoise.doctor.autopilot import Apply, GiveUp, Intervention
 from equipoise.doctor.diagnosis import Diagnosis
@@ -193,6 +193,6 @@ def poisoned(folder, settings):
     recipe = with_settings(equipoise.load("ring")[0], settings)
     source = recipe.data.open()
     folder.mkdir()
-    plant = Plant(data=nan_pixels(0.05))
+    plant = Plant(data=bad_pixels(0.05))
     examples = Examples(source.name, source.shape, source.classes)
     return PlantedRun(folder, recipe, "ring", examples, source, plant=plant).play(source, resume=False, quiet=True)
