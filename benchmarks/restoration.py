@@ -115,6 +115,7 @@ SR = {
     "game.loss": "relativistic-average",
     "data.kind": "pictures",
     "data.crop": 96,
+    "data.small": "mirror",
     "data.held_out": 8,
     "data.degrade": [{"kind": "downscale", "factor": 4}],
 }
