@@ -92,6 +92,16 @@ def test_when_nothing_is_left_it_gives_up_and_never_tries_twice():
     assert isinstance(looks(autopilot, {}, a=[1, 1]), GiveUp)
 
 
+def test_when_one_fault_has_no_remedy_left_another_that_is_there_is_treated():
+    autopilot = pilot()
+    looks(autopilot, {}, a=[1, 1])
+    looks(autopilot, {}, a=[1, 1, 1])
+    decision = looks(autopilot, {}, a=[1, 1, 1], b=1)
+    assert isinstance(decision, Apply)
+    assert decision.intervention.finding.fault == "b"
+    assert [i.outcome for i in autopilot.interventions] == ["undone", "undone", "on probation"]
+
+
 def test_what_the_recipe_has_already_is_no_remedy():
     decision = looks(pilot(), {"x": 1}, a=[1, 1])
     assert decision.intervention.remedy.settings == {"x": 2}
@@ -152,6 +162,43 @@ def test_what_is_only_seen_waits_for_its_cause():
     again = next(decision for decision in decisions[3:] if decision is not None)
     assert again.intervention.finding.fault == "critic-too-strong"  # which is the cause, and its turn
     assert again.undone.finding.fault == "artefacts"
+
+
+def test_what_may_be_the_cause_and_began_earlier_is_waited_for():
+    slow = replace(fault("b", {"y": 1}), looks=4, began=lambda history: 0)
+    autopilot, diagnosis, decisions = pilot(), Diagnosis((slow, FAULTS[0])), []
+    for number in range(1, 5):
+        diagnosis.observe(25 * number, {"a": 1, "b": 1})
+        decisions.append(autopilot.consider(diagnosis, {}))
+    assert decisions[:3] == [None] * 3
+    assert decisions[3].intervention.finding.fault == "b"
+
+
+def test_a_cause_that_shows_late_and_began_earlier_is_treated_next():
+    late = replace(fault("b", {"y": 1}), began=lambda history: 0)
+    autopilot, diagnosis = pilot(), Diagnosis((late, FAULTS[0]))
+    diagnosis.observe(25, {"a": 1, "b": 0})
+    diagnosis.observe(50, {"a": 1, "b": 0})
+    decision = autopilot.consider(diagnosis, {})
+    assert decision.intervention.finding.fault == "a"
+    decision.intervention.back_to, decisions = 25, []
+    for number in range(3, 7):
+        diagnosis.observe(25 * number, {"a": 1, "b": 1})
+        decisions.append(autopilot.consider(diagnosis, {"x": 1}))
+    decision = next(decision for decision in decisions if decision is not None)
+    assert decision.undone.finding.fault == "a"
+    assert decision.intervention.finding.fault == "b"
+
+
+def test_training_is_not_given_up_for_what_is_only_seen():
+    seen = replace(fault("artefacts", {"y": 1}), surface=True)
+    autopilot, diagnosis, decisions = pilot(), Diagnosis((seen,)), []
+    for number in range(1, 12):
+        diagnosis.observe(25 * number, {"artefacts": 1})
+        decisions.append(autopilot.consider(diagnosis, {}))
+    assert [decision.intervention.remedy.settings for decision in decisions if decision] == [{"y": 1}]
+    assert autopilot.interventions[0].outcome == "not judged"
+    assert autopilot.interventions[0].reason == "The fault is still there, and no other remedy is known."
 
 
 def test_a_network_without_transposed_convolutions_is_not_exchanged_for_one_of_the_same_width():

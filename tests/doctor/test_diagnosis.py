@@ -8,7 +8,7 @@ import pytest
 
 import equipoise
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
-from equipoise.doctor.fault import Fault, Seeded, balanced_rates, scaled_penalty, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, balanced_rates, convergent, scaled_penalty, scaled_rate
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
@@ -123,25 +123,29 @@ def test_a_rate_is_scaled_whether_number_or_schedule():
 def test_remedies_fit_what_was_found():
     named = {fault.name: fault for fault in FAULTS}
     rising = {"players.D.learning_rate": {"start": 0.001, "end": 0.05}, "players.G.learning_rate": 0.05}
-    first, second = named["learning-rate"].remedies(rising, ())
-    assert first.settings["players.D.learning_rate"] == {"start": 0.001, "end": pytest.approx(0.005)}
+    first, second, third = named["learning-rate"].remedies(rising, [Evidence("update/D", 0.1, "")])
+    assert first.settings == {"players.D.learning_rate": {"start": 0.001, "end": 0.001}}
     assert second.settings == {
-        "players.D.learning_rate": {"start": 0.001, "end": pytest.approx(0.001)},
-        "players.G.learning_rate": pytest.approx(0.001),
+        "players.D.learning_rate": {"start": 0.001, "end": pytest.approx(0.005)},
+        "players.G.learning_rate": pytest.approx(0.005),
     }
+    assert third.settings["players.G.learning_rate"] == pytest.approx(0.001)
+    for update, share in ((3.0, 0.02), (0.2, 0.05), (0.06, 0.1), (float("nan"), 0.1)):
+        evidence = [Evidence("update/D", update, ""), Evidence("update/G", update / 10, "")]
+        [first, _] = named["learning-rate"].remedies({"players.D.learning_rate": 1.0}, evidence)
+        assert first.settings["players.D.learning_rate"] == pytest.approx(share)
     slow = {"players.D.rule": "sgd", "players.G.rule": "adam", "players.G.learning_rate": 0.004}
     [first, *_] = named["critic-too-weak"].remedies(slow, [Evidence("update/D", 0.0, "")])
-    assert first.settings == {
-        "players.D.rule": "adam",
-        "players.D.learning_rate": 0.004,
-        "players.G.learning_rate": 0.001,
-    }
+    assert first.settings == {"players.D.rule": "adam", "players.D.learning_rate": 0.004}
     [first, *_] = named["critic-too-weak"].remedies({}, [Evidence("logits/held_out/std", 0.0, "")])
     assert first.settings == {"game.network.critic_width": 256}
+    narrow = {"game.network.width": 64, "game.network.critic_width": 2}
+    [first, *_] = named["critic-too-weak"].remedies(narrow, [Evidence("logits/held_out/std", 0.0, "")])
+    assert first.settings == {"game.network.critic_width": 64}
     share = [Evidence("share/D/r1", 0.99, "")]
     for settings, changes in (
-        ({"game.penalties.r1": 1e5}, {"game.penalties.r1": 0.5}),
-        ({"game.penalties.r1.weight": 1e5, "game.penalties.r1.every": 8}, {"game.penalties.r1.weight": 0.5}),
+        ({"game.penalties.r1": 1e5}, {"game.penalties.r1": 0.1}),
+        ({"game.penalties.r1.weight": 1e5, "game.penalties.r1.every": 8}, {"game.penalties.r1.weight": 0.1}),
     ):
         assert [remedy.settings for remedy in named["dominating-term"].remedies(settings, share)] == [changes]
 
@@ -150,6 +154,22 @@ def test_balanced_rates_put_the_critic_ahead():
     assert balanced_rates({}) == {"players.D.learning_rate": 4e-4, "players.G.learning_rate": 5e-5}
     behind = balanced_rates({"players.D.learning_rate": 1e-6, "players.G.learning_rate": 1e-3})
     assert behind == {"players.D.learning_rate": 2e-3, "players.G.learning_rate": 2.5e-4}
+    fading = balanced_rates({"players.D.learning_rate": {"start": 1e-3, "end": 1e-6}, "players.G.learning_rate": 1e-3})
+    assert fading == behind
+
+
+def test_what_converges_has_little_momentum():
+    flat = {"game.loss": "relativistic-pairing", "game.penalties.r1": 0.1, "game.penalties.r2": 0.1}
+    assert convergent({"players.D.betas": [0.5, 0.9]}) == flat
+    swinging = convergent({"players.D.betas": [0.9, 0.99], "game.clip": 0.1})
+    assert swinging == {**flat, "game.clip": None, "players.D.betas": [0.5, 0.99]}
+
+
+def test_a_number_that_is_not_finite_is_found_in_a_training_under_way_as_in_its_journal():
+    for value in (None, float("nan"), float("inf")):
+        line = {"step": 25, "signals": {"probe/logits/fake": {"mean": value, "std": value, "count": 256}}}
+        [finding] = diagnosed([line]).findings()
+        assert (finding.fault, finding.evidence[0].signal) == ("non-finite", "logits/fake")
 
 
 def test_a_large_step_that_did_no_harm_is_forgotten():

@@ -83,6 +83,7 @@ def test_training_goes_on_from_the_newest_checkpoint_at_which_it_had_got_somewhe
     energy = {50: 0.8, 100: 0.5, 200: 0.1, 300: 0.12, 400: 3.0}
     assert healthy([100, 200, 300, 400], 450, energy) == 300
     assert healthy([100, 400], 450, energy) == 0
+    assert healthy([400, 500], 600, {50: 0.8, 400: 0.08, 500: 0.09, 525: 0.045}) == 500  # looks are noisy
     assert healthy([200, 300], 250, energy) == 200
     assert healthy([], 250, energy) == 0
     assert healthy([100, 200], 250, {50: 0.8, 100: 0.7, 200: 0.75}) == 0  # it never got anywhere

@@ -1,6 +1,6 @@
 """The autopilot: which remedy is tried when, and whether it helped. It decides; somebody else carries it out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -119,7 +119,9 @@ class Autopilot:
         if present is None:
             if not active or (active[0].fault in SURFACE and self.is_young(active[0], diagnosis)):
                 return None
-            return self.treat(active[0], diagnosis, settings, undone=None)
+            if not ended and any(began < active[0].lately for began in diagnosis.suspected().values()):
+                return None  # what may be its cause is about to show
+            return self.treat_one_of(active, diagnosis, settings, undone=None)
         energy = diagnosis.history.last("energy")
         if self.looks == 1:
             self.at_first = energy
@@ -140,9 +142,25 @@ class Autopilot:
         else:
             what = "The fault is still there." if again else f"It brought another fault: {(urgent or active)[0].title}."
         self.judge(present, diagnosis, "undone", what)
-        deeper = present.finding.fault in SURFACE and active and active[0].fault not in SURFACE
-        cause = active[0] if deeper else present.finding
-        return self.treat(cause, diagnosis, present.former, undone=present)
+        former = {finding.fault: finding for finding in diagnosis.findings(present.former)}
+        others = [former[finding.fault] for finding in active if finding.fault != present.finding.fault]
+        causes = [finding for finding in others[:1] if is_deeper(finding, present)]
+        decision = self.treat_one_of([*causes, present.finding, *others], diagnosis, present.former, undone=present)
+        if decision is None:
+            self.judge(present, diagnosis, "not judged", "The fault is still there, and no other remedy is known.")
+        return decision
+
+    def treat_one_of(
+        self, findings: Sequence[Finding], diagnosis: Diagnosis, settings: Settings, *, undone: Intervention | None
+    ) -> Decision | None:
+        """The first remedy for the first of these for which there is one.
+
+        If there is none, training is given up, but not for what is only seen.
+        """
+        decisions = (self.treat(finding, diagnosis, settings, undone=undone) for finding in findings)
+        left = next((one for one in decisions if isinstance(one, Apply)), None)
+        gravest = next((finding for finding in findings if finding.fault not in SURFACE), None)
+        return left or (GiveUp(gravest, undone) if gravest else None)
 
     def is_young(self, finding: Finding, diagnosis: Diagnosis) -> bool:
         """Whether it was first seen less than a probation ago: its cause may still show."""
@@ -192,6 +210,14 @@ class Autopilot:
         """Write down what came of it."""
         intervention.outcome, intervention.reason = outcome, reason
         intervention.judged_at, intervention.after = diagnosis.history.step, measured(diagnosis)
+
+
+def is_deeper(finding: Finding, intervention: Intervention) -> bool:
+    """Whether a finding was there before the treated one and before its remedy, or causes what is only seen."""
+    treated = intervention.finding
+    if finding.fault in SURFACE:
+        return False
+    return treated.fault in SURFACE or finding.since <= min(treated.since, intervention.back_to)
 
 
 def measured(diagnosis: Diagnosis) -> dict[str, float]:

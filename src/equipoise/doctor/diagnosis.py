@@ -97,6 +97,11 @@ class Diagnosis:
         causes = in_order([one for one in found if one.fault not in surface], self.history.steps, exact)
         return causes + in_order([one for one in found if one.fault in surface], self.history.steps, exact)
 
+    def suspected(self) -> dict[str, int]:
+        """The faults whose symptom is there and has not persisted yet, and since which step."""
+        courses = ((fault, self.courses[fault.name]) for fault in self.faults if not fault.surface)
+        return {fault.name: course.began for fault, course in courses if 0 < course.in_a_row < fault.looks}
+
     def silent(self) -> dict[str, str]:
         """The faults about which nothing can be said, and which signals they would need."""
         gone = {f.name: [n for n in f.needs if not self.history.knows(n)] for f in self.faults}

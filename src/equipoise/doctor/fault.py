@@ -11,6 +11,10 @@ Settings = Mapping[str, Any]
 """A recipe as dotted keys and plain values; empty where there is no recipe."""
 
 
+FLAT, MOMENTUM = 0.1, 0.5
+"""The weight of R1 and of R2 that damps circling and still lets the critic follow, and the momentum that does."""
+
+
 @dataclass(frozen=True)
 class Seeded:
     """A small training in which a fault was planted; the same without the plant is healthy. A test runs both."""
@@ -58,6 +62,15 @@ def scaled_rate(settings: Settings, player: str, factor: float) -> dict[str, Any
     return {key: rate * factor}
 
 
+def unraised_rate(settings: Settings, player: str) -> dict[str, Any]:
+    """The learning rate of a player where it began, if its schedule rises from there; nothing otherwise."""
+    key = f"players.{player}.learning_rate"
+    rate = settings.get(key)
+    if isinstance(rate, Mapping) and 0 < rate.get("start", 0) < rate.get("end", 0):
+        return {key: {**rate, "end": rate["start"]}}
+    return {}
+
+
 def capped_rate(settings: Settings, player: str, factor: float) -> dict[str, Any]:
     """The learning rate of a player, nowhere above so much of its highest value: schedules keep what is below that."""
     key, cap = f"players.{player}.learning_rate", factor * highest_rate(settings, player)
@@ -68,21 +81,29 @@ def capped_rate(settings: Settings, player: str, factor: float) -> dict[str, Any
 
 
 def optimiser_of_the_generator(settings: Settings) -> dict[str, Any]:
-    """The critic moves by the generator's rule and rates, before a generator of a quarter of them."""
-    copied = {key.replace(".G.", ".D.", 1): value for key, value in settings.items() if key.startswith("players.G.")}
-    return {**copied, **scaled_rate(settings, "G", 0.25)}
+    """The critic moves by the generator's rule and rates."""
+    return {key.replace(".G.", ".D.", 1): value for key, value in settings.items() if key.startswith("players.G.")}
+
+
+def rate_limits(settings: Settings, player: str) -> tuple[float, float]:
+    """The lowest and the highest learning rate of a player."""
+    rate = settings.get(f"players.{player}.learning_rate", 2e-4)
+    ends = (rate.get("start", 0.0), rate.get("end", 0.0)) if isinstance(rate, Mapping) else (rate, rate)
+    return float(min(ends)), float(max(ends))
 
 
 def highest_rate(settings: Settings, player: str) -> float:
     """The highest learning rate of a player."""
-    rate = settings.get(f"players.{player}.learning_rate", 2e-4)
-    return float(max(rate.get("start", 0.0), rate.get("end", 0.0)) if isinstance(rate, Mapping) else rate)
+    return rate_limits(settings, player)[1]
 
 
 def balanced_rates(settings: Settings) -> dict[str, Any]:
-    """Two time scales: a generator of a quarter of its rate before a critic of twice its own, or of the generator's."""
+    """Two time scales: a generator of a quarter of its rate before a critic of twice its own, or of the generator's.
+
+    Of twice its own if that is never the slower one: a rate that fades away is none to double.
+    """
     generator = scaled_rate(settings, "G", 0.25)
-    if highest_rate(settings, "D") >= highest_rate(settings, "G"):
+    if all(ours >= its for ours, its in zip(rate_limits(settings, "D"), rate_limits(settings, "G"))):
         return {**scaled_rate(settings, "D", 2.0), **generator}
     twice = scaled_rate(settings, "G", 2.0)
     return {"players.D.learning_rate": twice["players.G.learning_rate"], **generator}
@@ -110,10 +131,17 @@ def scaled_penalty(settings: Settings, name: str, factor: float, *, otherwise: f
 def convergent(settings: Settings) -> dict[str, Any]:
     """Changes after which the game converges near its equilibrium: both slopes punished, each fake paired with a real.
 
-    Source: Mescheder et al. 2018; Huang et al. 2024 (R3GAN).
+    Momentum, which drives both players beyond it, is lowered to 0.5. Source: Mescheder et al. 2018; Huang et al. 2024
+    (R3GAN).
     """
-    flat = {"game.loss": "relativistic-pairing", "game.penalties.r1": 0.5, "game.penalties.r2": 0.5}
-    return {**flat, "game.clip": None} if settings.get("game.clip") is not None else flat
+    found: dict[str, Any] = {"game.loss": "relativistic-pairing", "game.penalties.r1": FLAT, "game.penalties.r2": FLAT}
+    if settings.get("game.clip") is not None:
+        found["game.clip"] = None
+    for key in ("players.D.betas", "players.G.betas"):
+        first, second = settings.get(key, (0.0, 0.99))
+        if first > MOMENTUM:
+            found[key] = [MOMENTUM, second]
+    return found
 
 
 def less_by_heart(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:

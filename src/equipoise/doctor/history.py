@@ -52,8 +52,10 @@ class History:
             )
             for part in ("mean", *further):
                 value = moments.get(part)
-                if is_number(value) or (part == "mean" and value is None):
+                if is_number(value):
                     numbers[short if part == "mean" else f"{short}/{part}"] = value
+                elif part == "mean" and (value is None or isinstance(value, float)):
+                    numbers[short] = None  # not finite: null in a journal, NaN in a training under way
         step = line.get("step")
         if isinstance(step, int):
             self.add(step, numbers)

@@ -10,6 +10,8 @@ FAR, NARROW, POINT = 0.22, 0.35, 0.03
 """A distance to the data above which fakes are far from it; a diversity below which they are all alike, or one."""
 INDIFFERENT = 0.05
 """Logits that differ by less say nothing."""
+STILL, HELD = 3e-4, 0.1
+"""Updates below which a player hardly moves; a way, relative to the critic's, below which a generator never went."""
 WON, CROWD = 0.97, 0.65
 """The share of pairs that a critic which has won puts in the right order; fakes whose nearest neighbours are nearer to
 each other than that share of the distance among reals."""

@@ -23,6 +23,8 @@ LEAST = 0.1
 """The share of the training that must be left for an intervention to be worth it."""
 PROGRESS = 0.7
 """To which share of the first distance to the data a training that got somewhere came down."""
+NEAR = 3.0
+"""How many times as far as at best the fakes may be where training goes on: single looks differ by as much."""
 
 
 class Intervene(Exception):
@@ -142,7 +144,7 @@ def healthy(saved: list[int], since: int, energy: Mapping[int, float]) -> int:
 
     def good(step: int) -> bool:
         until = [value for at, value in sorted(energy.items()) if at <= step]
-        return bool(until) and until[-1] <= min(1.5 * max(min(looks), 0.02), PROGRESS * looks[0])
+        return bool(until) and until[-1] <= min(NEAR * max(min(looks), 0.02), PROGRESS * looks[0])
 
     return max(filter(good, before), default=0)
 

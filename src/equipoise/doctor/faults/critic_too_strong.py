@@ -13,12 +13,12 @@ the collapse.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, levelled_rates, scaled_penalty, scaled_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, convergent, levelled_rates, scaled_penalty, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import FAR, POINT, WON, getting_better, outclassed, travelled, warm
+from equipoise.doctor.standing import FAR, HELD, POINT, WON, getting_better, outclassed, travelled, warm
 
-ALIKE, LIVELY, HELD = 0.2, 1e-3, 0.1
+ALIKE, LIVELY = 0.2, 1e-3
 
 
 def symptom(history: History) -> list[Evidence]:
@@ -35,16 +35,14 @@ def symptom(history: History) -> list[Evidence]:
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
-    """Equal players; then a flatter critic, a slower one, a bounded one."""
-    saturating = settings.get("game.loss") in ("minimax", "f-total-variation")
-    loss = {"game.loss": "non-saturating"} if saturating else {}
-    flatter = scaled_penalty(settings, "r1", 10, otherwise=0.5)
+    """Equal players and a loss with a gradient where the critic wins; then a flatter, a slower, a bounded critic."""
     return [
         Remedy(
-            {**levelled_rates(settings), "game.critic_steps": 1, **flatter, **loss},
-            "Both move as often and as fast, R1 keeps the critic flat at the data"
-            + (", and this loss has a gradient where the critic wins." if saturating else "."),
+            {**convergent(settings), **levelled_rates(settings), "game.critic_steps": 1},
+            "Both move as often and as fast; each fake is compared with a real example, which has a gradient where the "
+            "critic wins; R1 and R2 keep it flat.",
         ),
+        Remedy(scaled_penalty(settings, "r1", 10, otherwise=0.5), "R1 keeps the critic flat at the data."),
         Remedy(scaled_rate(settings, "D", 0.25), "A critic of a quarter of the learning rate."),
         Remedy({"game.instance_noise": True}, "Noise makes the two distributions overlap."),
         Remedy({"game.network.critic_normalisation": "spectral"}, "Spectral norm bounds the critic.", restarts=True),

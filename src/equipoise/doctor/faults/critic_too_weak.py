@@ -21,9 +21,9 @@ from equipoise.doctor.fault import (
 )
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import FAR, INDIFFERENT, getting_better, indifferent, restless, warm
+from equipoise.doctor.standing import FAR, INDIFFERENT, STILL, getting_better, indifferent, restless, warm
 
-AUC, WIDE, STILL = 0.58, 2.5, 3e-4
+AUC, WIDE = 0.58, 2.5
 SLOWER = 5.0
 """A critic that is so many times slower than the generator has no time to tell."""
 
@@ -54,8 +54,9 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     steps = int(settings.get("game.critic_steps", 1))
     present = [name for name in ("r1", "r2") if any(key.startswith(f"game.penalties.{name}") for key in settings)]
     weaker = {k: v for name in present for k, v in scaled_penalty(settings, name, 0.1, otherwise=0.05).items()}
-    width = settings.get("game.network.critic_width") or settings.get("game.network.width", 64)
-    wider = Remedy({"game.network.critic_width": 4 * int(width)}, "A wider critic.", restarts=True)
+    width = int(settings.get("game.network.width", 64))
+    critic_width = max(4 * int(settings.get("game.network.critic_width") or width), width)
+    wider = Remedy({"game.network.critic_width": critic_width}, "A wider critic.", restarts=True)
     shown = {item.signal for item in evidence}
     return [
         *(

@@ -27,11 +27,11 @@ def symptom(history: History) -> list[Evidence]:
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Back to where it lived, more carefully."""
     return [
-        Remedy(scaled_rate(settings, "G", 0.25), "Back to the last healthy checkpoint, with a slower generator."),
         Remedy(
-            {**scaled_rate(settings, "G", 0.1), "players.G.clip_norm": 1.0},
-            "A tenth of the rate and a bound for single large gradients, which kill units.",
+            {"players.G.clip_norm": 1.0},
+            "Back to the last healthy checkpoint, with a bound for single large gradients, which kill units.",
         ),
+        Remedy({**scaled_rate(settings, "G", 0.25), "players.G.clip_norm": 1.0}, "A slower generator as well."),
     ]
 
 

@@ -12,12 +12,12 @@ stops the critic from learning.
 from collections.abc import Sequence
 from typing import Any
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_penalty
+from equipoise.doctor.fault import FLAT, Fault, Seeded, Settings, scaled_penalty
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.standing import harm, indifferent, warm
 
-USUAL = {"r1": 0.5, "r2": 0.5, "gradient-penalty": 10.0, "dragan": 10.0}
+USUAL = {"r1": FLAT, "r2": FLAT, "gradient-penalty": 10.0, "dragan": 10.0}
 LIMIT, LARGE = 0.97, 0.85
 """A share that is too much, and one that is if the critic says nothing any more."""
 

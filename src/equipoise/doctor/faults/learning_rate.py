@@ -13,7 +13,7 @@ fault.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, capped_rate
+from equipoise.doctor.fault import Fault, Seeded, Settings, capped_rate, unraised_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 from equipoise.doctor.standing import MEMORY, harm, last_well, warm
@@ -21,6 +21,8 @@ from equipoise.doctor.standing import MEMORY, harm, last_well, warm
 LIMIT, EARLY, HUGE = 0.05, 0.1, 1.0
 """For the smaller of the two players' updates, of which more is healthy in the first 100 steps; for any one of them."""
 WORSE, ROSE = 1.25, 5.0
+USUAL, LEAST, MOST = 0.01, 0.02, 0.1
+"""The update that a remedy aims at, by learning rates of at least and at most such a share of the highest."""
 
 
 def jumps(history: History) -> list[tuple[int, float]]:
@@ -75,13 +77,22 @@ def symptom(history: History) -> list[Evidence]:
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
-    """A tenth, and a hundredth."""
+    """Rates as they were before they rose; else such that an update is about a hundredth of the weights, or less."""
+    moves = [item.value for item in evidence if item.signal.startswith("update/") and item.value > 0]
+    share = min(max(USUAL / max(moves, default=LIMIT), LEAST), MOST)
+    unraised = {**unraised_rate(settings, "D"), **unraised_rate(settings, "G")}
     return [
-        Remedy(
-            {**capped_rate(settings, "D", factor), **capped_rate(settings, "G", factor)},
-            f"Back to the last healthy checkpoint, and on with learning rates {words} of the highest.",
-        )
-        for factor, words in ((0.1, "of at most a tenth"), (0.02, "of at most a fiftieth"))
+        *(
+            [Remedy(unraised, "It went well before the learning rates rose: they stay where they began.")]
+            * bool(unraised)
+        ),
+        *(
+            Remedy({**capped_rate(settings, "D", cap), **capped_rate(settings, "G", cap)}, words)
+            for cap, words in (
+                (share, "Learning rates with which an update is about a hundredth of the weights."),
+                (share / 5, "A fifth of those."),
+            )
+        ),
     ]
 
 

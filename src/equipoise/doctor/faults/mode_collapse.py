@@ -12,13 +12,12 @@ before a generator that is slower than itself, narrow fakes are those of an untr
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, convergent
+from equipoise.doctor.fault import Fault, Seeded, Settings, balanced_rates, convergent, levelled_rates
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
-from equipoise.doctor.standing import NARROW, course, getting_better, outclassed, travelled, warm
+from equipoise.doctor.standing import HELD, NARROW, STILL, course, getting_better, outclassed, travelled, warm
 
 VERY_NARROW, REPEATED, CLASS, IGNORED, SPREADING = 0.2, 0.25, 0.35, 0.1, 1.25
-STILL, HELD = 3e-4, 0.1
 POINT = 0.1
 """A diversity that is next to nothing, even if it grows: from a thousandth to a hundredth is no recovery."""
 
@@ -55,17 +54,15 @@ def held(history: History) -> bool:
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
-    """Balance first, then a loss for which every mode counts, then critics that see several examples."""
+    """A loss for which every mode counts and equal players; then a critic that is ahead, or sees several examples."""
     steps = int(settings.get("game.critic_steps", 1))
     return [
         Remedy(
-            balanced_rates(settings),
-            "Back to the most varied checkpoint; a faster critic before a slower generator.",
+            {**convergent(settings), **levelled_rates(settings)},
+            "Each fake is compared with a real example, so that every mode counts; R1 and R2 make it converge; both "
+            "players are equally fast.",
         ),
-        Remedy(
-            convergent(settings),
-            "Each fake is compared with a real example, so that every mode counts; R1 and R2 make it converge.",
-        ),
+        Remedy(balanced_rates(settings), "A faster critic before a slower generator."),
         Remedy({"game.critic_steps": steps + 2}, "More moves of the critic for each of the generator's."),
         Remedy({"game.packing": 2}, "A critic that sees two examples at once notices repetitions.", restarts=True),
     ]

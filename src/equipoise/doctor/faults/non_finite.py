@@ -31,12 +31,13 @@ def symptom(history: History) -> list[Evidence]:
 
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
-    """Smaller steps first."""
+    """Bounded steps first; the trainer has gone back and on with lower rates by itself before."""
+    bound = {"players.D.clip_norm": 1.0, "players.G.clip_norm": 1.0}
     slower = {**scaled_rate(settings, "D", 0.25), **scaled_rate(settings, "G", 0.25)}
     return [
-        Remedy(slower, "Back to the last healthy checkpoint, and on with a quarter of the learning rates."),
+        Remedy(bound, "Back to the last healthy checkpoint, and on with a bound for gradients that stand out."),
         Remedy({"training.precision": "fp32"}, "Full precision has the widest range."),
-        Remedy({"players.D.clip_norm": 1.0, "players.G.clip_norm": 1.0}, "A bound for gradients that stand out."),
+        Remedy({**bound, **slower}, "A quarter of the learning rates as well."),
     ]
 
 
