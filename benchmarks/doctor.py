@@ -391,15 +391,8 @@ def confusion(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def written(found: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, Any]]) -> str:
     """All of it as JSON, a row a line."""
-    lines = {
-        name: ",\n".join(json.dumps(row) for row in rows) for name, rows in (("summary", summaries), ("rows", found))
-    }
-    return (
-        "".join(
-            [f'{{"plan": "{fingerprint()}",\n', *(f'"{name}": [\n{text}\n],\n' for name, text in lines.items())]
-        ).removesuffix(",\n")
-        + "}\n"
-    )
+    summary, rows = (",\n".join(map(json.dumps, lines)) for lines in (summaries, found))
+    return f'{{"plan": "{fingerprint()}",\n"summary": [\n{summary}\n],\n"rows": [\n{rows}\n]\n}}\n'
 
 
 def percent(value: float | None) -> str:

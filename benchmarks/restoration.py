@@ -68,6 +68,12 @@ def train(name: str, settings: dict[str, Any], seed: int) -> tuple[Run, float]:
     return run, float(clock.read_text())
 
 
+def twins(name: str, settings: dict[str, Any], duel: dict[str, Any], seed: int) -> Iterator[tuple[Run, float]]:
+    """The reconstruction alone, and with the changes that bring in a critic, for as many steps."""
+    yield train(f"{name}-reconstruction", {**settings, "game.warmup": 1.0}, seed)
+    yield train(f"{name}-adversarial", {**settings, **duel}, seed)
+
+
 def row(run: Run, data: str, metric: str, value: float, *, baseline: float | None, seconds: float) -> dict[str, Any]:
     """One line of the results."""
     return {
@@ -128,6 +134,7 @@ def super_resolution(data: Path, seed: int) -> None:
     run, seconds = train("sr4-reconstruction", {**settings, "game.warmup": 1.0}, seed)
     keep(list(of_pictures(run, seconds, sets)))
     duel = {"game.warmup": 0.8, "game.perceptual": 1.0, "game.adversarial": 5e-3, "training.steps": 15_000}
+    duel["players.D.learning_rate"] = 2e-4
     run, seconds = train("sr4-adversarial", {**settings, **duel}, seed)
     keep(list(of_pictures(run, seconds, sets)))
 
@@ -150,11 +157,8 @@ def inpainting(data: Path, seed: int) -> None:
         "training.steps": 6000,
         **rates(5e-4),
     }
-    for name, changes in (
-        ("inpainting-reconstruction", {"game.warmup": 1.0}),
-        ("inpainting-adversarial", {"game.warmup": 0.3, "game.perceptual": 0.5, "game.adversarial": 0.05}),
-    ):
-        run, seconds = train(name, {**settings, **changes}, seed)
+    duel = {"game.warmup": 0.3, "game.perceptual": 0.5, "game.adversarial": 0.05}
+    for run, seconds in twins("inpainting", settings, duel, seed):
         keep(list(of_holes(run, seconds)))
 
 
@@ -212,11 +216,8 @@ def denoising(data: Path, seed: int) -> None:
         "training.steps": 8000,
         **rates(1e-3),
     }
-    for name, changes in (
-        ("denoising-reconstruction", {"game.warmup": 1.0}),
-        ("denoising-adversarial", {"game.warmup": 0.7, "game.perceptual": 0.5, "game.adversarial": 5e-3}),
-    ):
-        run, seconds = train(name, {**settings, **changes}, seed)
+    duel = {"game.warmup": 0.7, "game.perceptual": 0.5, "game.adversarial": 5e-3}
+    for run, seconds in twins("denoising", settings, duel, seed):
         keep(list(of_pictures(run, seconds, {"set14": data / "set14.zip"})))
         keep(list(of_means(run, data / "set14.zip", seconds)))
 

@@ -1,5 +1,6 @@
 """How good answers are: whole held-out pictures, restored, beside what they were restored from."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,16 +85,12 @@ def evaluate_restoration(
     pictures, chosen = whole_pictures(source)
     chosen = chosen[:num]
     scale, as_files = run.scale, run.standard is None
-    trained = run.examples
-    if (pictures.factor, pictures.given_shape[0], pictures.shape[0]) != (
-        scale,
-        (trained.given or (0,))[0],
-        trained.shape[0],
-    ):
+    assert run.examples.given is not None
+    here = task_of(pictures.given_shape, pictures.shape, pictures.factor)
+    learnt = task_of(run.examples.given, run.examples.shape, scale)
+    if here != learnt:
         raise DataError(
-            f"{source.name}: {pictures.given_shape[0]} channels are given and {pictures.shape[0]} asked for, "
-            f"{pictures.factor} times larger; {run.id} was trained on {(trained.given or (0,))[0]} and "
-            f"{trained.shape[0]}, {scale} times larger. Choose pictures for which that holds."
+            f"{source.name}: {here}; {run.id} was trained on: {learnt}. Choose pictures for which that holds."
         )
     use_luma = scale > 1 and pictures.shape[0] == 3
     shave = scale if scale > 1 else 0
@@ -118,6 +115,11 @@ def evaluate_restoration(
         answer=Likeness(**dict(zip(names, means["answer"]))),
         given=Likeness(**dict(zip(names, means["given"]))),
     )
+
+
+def task_of(given: Sequence[int], target: Sequence[int], factor: int) -> str:
+    """What is given and asked for, in words."""
+    return f"{given[0]} channels are given and {target[0]} asked for, {factor} times larger"
 
 
 def compared(run: "Run", judge: FeatureNetwork, image: Tensor, target: Tensor, *, use_luma: bool, shave: int) -> Tensor:
