@@ -1,11 +1,11 @@
 """How good restoration is: super-resolution, inpainting, low-dose CT and denoising, beside what is known and free.
 
     python -m benchmarks.restoration sr --data FOLDER          # t91.zip, set5.zip, set14.zip
-    python -m benchmarks.restoration inpainting --data FOLDER  # cifar10.zip
+    python -m benchmarks.restoration inpainting --data FOLDER  # t91.zip
     python -m benchmarks.restoration ct --data FOLDER          # stent.npz
     python -m benchmarks.restoration denoising --data FOLDER   # t91.zip, set14.zip
 
-Each trains recipes into benchmarks/results/.restoration/, goes on where it stopped, and appends its rows to
+Each trains a shipped recipe into benchmarks/results/.restoration/, goes on where it stopped, and adds its rows to
 benchmarks/results/restoration.json. Non-local means are those of scikit-image, Telea's method that of OpenCV, if they
 are installed.
 """
@@ -23,44 +23,38 @@ import torch
 from benchmarks.speed import commit
 from equipoise.metrics.image_quality import eight_bit, psnr, ssim
 from equipoise.metrics.perceptual import feature_distance
+from equipoise.recipes import load
 from equipoise.runs.environment import processor_name
-from equipoise.runs.recipe import Recipe, with_settings
+from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import judging_network, restored, whole_pictures
 from equipoise.runs.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "restoration.json"
 WORK = Path(__file__).parent / "results" / ".restoration"
 
-SHARED: dict[str, Any] = {
-    "training.batch": 16,
-    "training.save_every": 500,
+QUIET: dict[str, Any] = {
     "training.threads": 1,
-    "training.ema_half_life": 10_000,
     "watching.tensorboard": False,
     "watching.probes_every": "off",
     "watching.samples_every": 2000,
     "judging.at_end": False,
-    "judging.metric": "psnr",
     "data.check": False,
 }
+ALONE = {"game.warmup": 1.0}
+"""Reconstruction alone, for as many steps."""
 
 
-def rates(start: float) -> dict[str, Any]:
-    """A cosine from `start` to a hundredth of it, for both players."""
-    rate = {"start": start, "end": start / 100, "shape": "cosine", "warmup": 0.01}
-    return {f"players.{player}": {"learning_rate": rate, "betas": (0.9, 0.99)} for player in "GD"}
-
-
-def train(name: str, settings: dict[str, Any], seed: int) -> tuple[Run, float]:
-    """The run of these settings, trained now, or as far as it is left; and the CPU seconds of its training."""
-    folder = WORK / f"{name}-{seed}"
+def train(recipe: str, stage: str, data: Path, seed: int, changes: dict[str, Any]) -> tuple[Run, float]:
+    """The run of a shipped recipe with changes, trained now, or as far as it is left; and the CPU seconds it took."""
+    folder = WORK / f"{recipe}-{stage}-{seed}"
     clock = folder / "cpu-seconds.txt"
-    recipe = with_settings(Recipe(name=name), {**SHARED, **settings, "training.seed": seed})
+    settings = {**QUIET, "name": f"{recipe}-{stage}", "training.seed": seed, **changes}
+    chosen, _ = load(recipe, data=data, settings=settings)
     begin, before = time.process_time(), float(clock.read_text()) if clock.exists() else 0.0
     if not (folder / "run.json").exists():
-        Run.create(recipe, origin="benchmarks.restoration", folder=folder)
+        Run.create(chosen, origin="benchmarks.restoration", folder=folder)
     run = Run.open(folder)
-    if run.newest_step() < recipe.training.steps:
+    if run.newest_step() < chosen.training.steps:
         try:
             run = run.train(resume=run.newest_step() > 0, quiet=True)
         finally:
@@ -68,10 +62,10 @@ def train(name: str, settings: dict[str, Any], seed: int) -> tuple[Run, float]:
     return run, float(clock.read_text())
 
 
-def twins(name: str, settings: dict[str, Any], duel: dict[str, Any], seed: int) -> Iterator[tuple[Run, float]]:
-    """The reconstruction alone, and with the changes that bring in a critic, for as many steps."""
-    yield train(f"{name}-reconstruction", {**settings, "game.warmup": 1.0}, seed)
-    yield train(f"{name}-adversarial", {**settings, **duel}, seed)
+def stages(recipe: str, data: Path, seed: int) -> Iterator[tuple[Run, float]]:
+    """The reconstruction alone, and the whole recipe, each for as many steps."""
+    yield train(recipe, "reconstruction", data, seed, ALONE)
+    yield train(recipe, "adversarial", data, seed, {})
 
 
 def row(run: Run, data: str, metric: str, value: float, *, baseline: float | None, seconds: float) -> dict[str, Any]:
@@ -114,51 +108,21 @@ def of_pictures(run: Run, seconds: float, sets: dict[str, Path]) -> Iterator[dic
 
 # ---------------------------------------------------------------- super-resolution
 
-SR = {
-    "game.kind": "srgan",
-    "game.network": {"kind": "srresnet", "width": 48, "num_blocks": 8, "staged": False},
-    "game.critic": {"kind": "patch", "width": 48},
-    "game.loss": "relativistic-average",
-    "data.kind": "pictures",
-    "data.crop": 96,
-    "data.small": "mirror",
-    "data.held_out": 8,
-    "data.degrade": [{"kind": "downscale", "factor": 4}],
-}
-
 
 def super_resolution(data: Path, seed: int) -> None:
-    """×4: the reconstruction stage alone, and with the adversarial stage after it."""
+    """×4: the reconstruction stage by itself, and with the adversarial stage after it."""
     sets = {name: data / f"{name}.zip" for name in ("set5", "set14")}
-    settings = {**SR, **rates(4e-4), "data.path": str(data / "t91.zip"), "training.steps": 12_000}
-    run, seconds = train("sr4-reconstruction", {**settings, "game.warmup": 1.0}, seed)
-    keep(list(of_pictures(run, seconds, sets)))
-    duel = {"game.warmup": 0.8, "game.perceptual": 1.0, "game.adversarial": 5e-3, "training.steps": 15_000}
-    duel["players.D.learning_rate"] = 2e-4
-    run, seconds = train("sr4-adversarial", {**settings, **duel}, seed)
-    keep(list(of_pictures(run, seconds, sets)))
+    for stage, changes in (("reconstruction", {**ALONE, "training.steps": 12_000}), ("adversarial", {})):
+        run, seconds = train("sr4", stage, data / "t91.zip", seed, changes)
+        keep(list(of_pictures(run, seconds, sets)))
 
 
 # ---------------------------------------------------------------- inpainting
 
 
 def inpainting(data: Path, seed: int) -> None:
-    """CIFAR at 32 pixels with strokes and boxes: with a critic, and its reconstruction-only twin of equal steps."""
-    settings = {
-        "game.kind": "inpainting",
-        "game.network": {"kind": "gated", "width": 24},
-        "game.critic": {"kind": "patch", "width": 32, "num_layers": 2},
-        "game.features": {"images": str(data / "cifar10.zip")},
-        "data.kind": "pictures",
-        "data.path": str(data / "t91.zip"),
-        "data.crop": 64,
-        "data.held_out": 16,
-        "data.masks": [{"kind": "irregular", "share": 0.6}, {"kind": "boxes", "share": 0.4}],
-        "training.steps": 6000,
-        **rates(5e-4),
-    }
-    duel = {"game.warmup": 0.3, "game.perceptual": 0.5, "game.adversarial": 0.05}
-    for run, seconds in twins("inpainting", settings, duel, seed):
+    """Squares of 64 pixels with strokes and boxes: with a critic, and its reconstruction-only twin of equal steps."""
+    for run, seconds in stages("inpainting", data / "t91.zip", seed):
         keep(list(of_holes(run, seconds)))
 
 
@@ -204,42 +168,14 @@ def telea() -> Callable[[torch.Tensor], torch.Tensor] | None:
 
 def denoising(data: Path, seed: int) -> None:
     """Colour images with noise of 25 levels: PSNR and perceptual distance beside non-local means."""
-    settings = {
-        "game.kind": "denoising",
-        "game.network": {"kind": "dncnn", "width": 48, "depth": 12},
-        "game.critic": {"kind": "patch", "width": 48},
-        "data.kind": "pictures",
-        "data.path": str(data / "t91.zip"),
-        "data.crop": 48,
-        "data.held_out": 8,
-        "data.degrade": [{"kind": "noise", "sigma": [25, 25]}],
-        "training.steps": 8000,
-        **rates(1e-3),
-    }
-    duel = {"game.warmup": 0.7, "game.perceptual": 0.5, "game.adversarial": 5e-3}
-    for run, seconds in twins("denoising", settings, duel, seed):
+    for run, seconds in stages("denoising", data / "t91.zip", seed):
         keep(list(of_pictures(run, seconds, {"set14": data / "set14.zip"})))
         keep(list(of_means(run, data / "set14.zip", seconds)))
 
 
 def scans(data: Path, seed: int) -> None:
     """Low-dose CT of a volume, its last slices held out: PSNR, SSIM and errors in units."""
-    settings = {
-        "game.kind": "denoising",
-        "game.network": {"kind": "unet", "width": 32, "depth": 3},
-        "game.critic": {"kind": "patch", "width": 32},
-        "data.kind": "pictures",
-        "data.path": str(data / "stent.npz"),
-        "data.range": [0, 2000],
-        "data.crop": 64,
-        "data.held_out": 40,
-        "data.held_out_at": "end",
-        "data.gap": 8,
-        "data.degrade": [{"kind": "low-dose", "low": -1000, "high": 1000, "photons": [3e3, 3e3], "views": 90}],
-        "training.steps": 4000,
-        **rates(1e-3),
-    }
-    run, seconds = train("ct-reconstruction", {**settings, "game.warmup": 1.0}, seed)
+    run, seconds = train("ct", "reconstruction", data / "stent.npz", seed, {})
     result = run.evaluate_restoration()
     for metric in ("psnr", "ssim", "error", "bias"):
         value, baseline = getattr(result.answer, metric), getattr(result.given, metric)

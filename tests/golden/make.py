@@ -4,20 +4,25 @@ A refactor may not change them; a change of mathematics or of a recipe must, and
 """
 
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from equipoise.core.game import Clock
 from equipoise.recipes import load
-from equipoise.runs.parts import Examples
+from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
 
 FOLDER = Path(__file__).parent
-RECIPES = ("digits", "conditional-digits", "ring", "grid")
+RECIPES = ("digits", "conditional-digits", "ring", "grid", "sr4", "inpainting", "denoising", "ct")
 STEPS = 10
+SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
+"""Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
 
 
 class Losses:
@@ -39,14 +44,25 @@ class Losses:
 
 def play(name: str) -> list[dict[str, float]]:
     """The loss terms of the first steps of a shipped recipe: float32, one thread, seed 0."""
-    recipe, origin = load(name, settings={"training.precision": "fp32", "training.seed": 0})
-    source = recipe.data.open()
-    run = Run(Path("golden"), recipe, origin, Examples(source.name, source.shape, source.classes))
-    trainer = run.trainer(run.parts(source).train)
-    losses = Losses()
-    trainer.observers = (losses,)
-    trainer.fit(until=STEPS)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"training.precision": "fp32", "training.seed": 0}
+        if isinstance(load(name)[0].data, PicturesData):
+            np.save(Path(folder) / "slices.npy", slices())
+            settings |= SMALL | {"game.perceptual": None, "data.path": f"{folder}/slices.npy", "data.range": [0, 2000]}
+        recipe, origin = load(name, settings=settings)
+        run = Run.draft(recipe, origin=origin, folder=Path("golden"))
+        trainer = run.trainer(run.parts(run.source()).train)
+        losses = Losses()
+        trainer.observers = (losses,)
+        trainer.fit(until=STEPS)
     return losses.lines
+
+
+def slices() -> np.ndarray:
+    """A volume of smooth noise [80, 32, 40], from 0 to 2000."""
+    coarse = torch.rand(1, 1, 10, 5, 6, generator=torch.Generator().manual_seed(0))
+    fine = torch.nn.functional.interpolate(coarse, size=(80, 32, 40), mode="trilinear")
+    return (2000 * fine[0, 0]).numpy()
 
 
 def written(lines: list[dict[str, float]]) -> str:

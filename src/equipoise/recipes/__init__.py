@@ -9,6 +9,7 @@ from equipoise.data.named import PREFIX, is_name
 from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
+from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
 from equipoise.recipes.toy import grid, ring
 from equipoise.runs.kinds import DATA_KINDS
 from equipoise.runs.loading import is_python_recipe, python_recipe
@@ -21,6 +22,10 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "images": images,
     "conditional": conditional,
     "sngan": sngan,
+    "sr4": sr4,
+    "inpainting": inpainting,
+    "denoising": denoising,
+    "ct": ct,
     "ring": ring,
     "grid": grid,
 }

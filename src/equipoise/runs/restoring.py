@@ -44,8 +44,8 @@ class PicturesData(DataSettings):
     """Pictures of any size, of which squares are cut, and what a restorer is given of them."""
 
     kind: Literal["pictures"] = "pictures"
-    path: Path
-    """A folder or .zip of pictures, or an .npy or .npz array of slices."""
+    path: Path | None = None
+    """A folder or .zip of pictures, or an .npy or .npz array of slices; shipped recipes are given it by `--data`."""
     given: Path | None = None
     """The partners of the pictures, by the same names; by default they are made."""
     endings: tuple[str, str] | None = None
@@ -93,7 +93,7 @@ class PicturesData(DataSettings):
 
     def open(self) -> Pictures:
         return pictures(
-            self.path,
+            self.place,
             crop=self.crop,
             task=self.task,
             given=self.given,
@@ -106,16 +106,25 @@ class PicturesData(DataSettings):
         )
 
     @property
+    def place(self) -> Path:
+        """Where the pictures are. Raises `DataError` if nobody has said it."""
+        if self.path is None:
+            raise DataError(
+                "The recipe names no pictures. Say where they are: --data FOLDER, or data.path in the recipe."
+            )
+        return self.path
+
+    @property
     def task(self) -> Task:
         """What is made of targets."""
         return Task(degradations=self.degrade, masks=self.masks)
 
     @property
     def files(self) -> tuple[Path, str | None]:
-        return self.path, self.part
+        return self.place, self.part
 
     def to_learn_from(self) -> Source:
-        return labelled(self.path) or self.open()
+        return labelled(self.place) or self.open()
 
     @property
     def fixed_standard(self) -> Standard | None:

@@ -1,0 +1,77 @@
+"""Pictures restored: super-resolution, inpainting, denoising and low-dose CT, of pictures of your own."""
+
+from equipoise.core.schedule import Schedule
+from equipoise.data.degradations import Downscale, LowDose, Noise
+from equipoise.data.masks import Boxes, Irregular
+from equipoise.engine.optimizers import Optimizer
+from equipoise.engine.trainer import Plan
+from equipoise.runs.parts import GameSettings
+from equipoise.runs.recipe import Judging, Recipe
+from equipoise.runs.restoring import (
+    DenoisingSettings,
+    Dncnn,
+    Gated,
+    InpaintingSettings,
+    Patches,
+    PicturesData,
+    Srgan,
+    Srresnet,
+    Unet,
+)
+
+
+def sr4() -> Recipe:
+    """Super-resolution, four times larger, first for PSNR, then for the eye: `equipoise train sr4 --data FOLDER`."""
+    network = Srresnet(width=48, num_blocks=8, staged=False)
+    game = Srgan(
+        network=network,
+        critic=Patches(width=48),
+        loss="relativistic-average",
+        warmup=0.8,
+        perceptual=1.0,
+        adversarial=5e-3,
+    )
+    data = PicturesData(crop=96, small="mirror", held_out=8, degrade=(Downscale(factor=4),))
+    return restoring("sr4", game, data, steps=15_000, rate=4e-4)
+
+
+def inpainting() -> Recipe:
+    """Holes filled, of any shape, by gated convolutions: `equipoise train inpainting --data FOLDER`."""
+    game = InpaintingSettings(
+        network=Gated(width=24), critic=Patches(width=32, num_layers=2), warmup=0.3, perceptual=0.5, adversarial=0.05
+    )
+    data = PicturesData(crop=64, held_out=16, masks=(Irregular(share=0.6), Boxes(share=0.4)))
+    return restoring("inpainting", game, data, steps=6000, rate=5e-4)
+
+
+def denoising() -> Recipe:
+    """Noise of 25 levels taken away, first for PSNR, then for the eye: `equipoise train denoising --data FOLDER`."""
+    game = DenoisingSettings(
+        network=Dncnn(width=48, depth=12), critic=Patches(width=48), warmup=0.7, perceptual=0.5, adversarial=5e-3
+    )
+    data = PicturesData(crop=48, held_out=8, degrade=(Noise(sigma=(25.0, 25.0)),))
+    return restoring("denoising", game, data, steps=8000, rate=1e-3)
+
+
+def ct() -> Recipe:
+    """Low-dose CT, for exact values alone: `equipoise train ct --data SLICES.npy`, with values of HU + 1000."""
+    game = DenoisingSettings(network=Unet(width=32, depth=3), critic=Patches(width=32), warmup=1.0)
+    dose = LowDose(low=-1000, high=1000, photons=(3e3, 3e3), views=90)
+    data = PicturesData(crop=64, range=(0, 2000), held_out=40, held_out_at="end", gap=8, degrade=(dose,))
+    return restoring("ct", game, data, steps=4000, rate=1e-3)
+
+
+def restoring(name: str, game: GameSettings, data: PicturesData, *, steps: int, rate: float) -> Recipe:
+    """What they have in common: batches of 16, and a cosine from the rate to a hundredth of it."""
+    falling = Schedule(start=rate, end=rate / 100, shape="cosine", warmup=0.01)
+    return Recipe(
+        name=name,
+        game=game,
+        data=data,
+        training=Plan(steps=steps, batch=16, ema_half_life=10_000, save_every=500),
+        players={
+            "G": Optimizer(learning_rate=falling, betas=(0.9, 0.99)),
+            "D": Optimizer(learning_rate=min(rate, 2e-4), betas=(0.9, 0.99)),
+        },
+        judging=Judging(metric="psnr"),
+    )
