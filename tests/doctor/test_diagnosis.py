@@ -137,6 +137,7 @@ def test_remedies_fit_what_was_found():
     slow = {"players.D.rule": "sgd", "players.G.rule": "adam", "players.G.learning_rate": 0.004}
     [first, *_] = named["critic-too-weak"].remedies(slow, [Evidence("update/D", 0.0, "")])
     assert first.settings == {"players.D.rule": "adam", "players.D.learning_rate": 0.004}
+    assert named["critic-too-weak"].remedies(slow, [Evidence("auc/held_out", 0.5, "")])[0] == first
     [first, *_] = named["critic-too-weak"].remedies({}, [Evidence("logits/held_out/std", 0.0, "")])
     assert first.settings == {"game.network.critic_width": 256}
     narrow = {"game.network.width": 64, "game.network.critic_width": 2}

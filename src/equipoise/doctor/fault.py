@@ -15,6 +15,10 @@ FLAT, MOMENTUM = 0.1, 0.5
 """The weight of R1 and of R2 that damps circling and still lets the critic follow, and the momentum that does."""
 
 
+BOUND = 5.0
+"""A norm of gradients that stands out: those of a healthy training, of about 1, stay as they are."""
+
+
 @dataclass(frozen=True)
 class Seeded:
     """A small training in which a fault was planted; the same without the plant is healthy. A test runs both."""

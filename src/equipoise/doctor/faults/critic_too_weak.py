@@ -33,14 +33,15 @@ def symptom(history: History) -> list[Evidence]:
     if not warm(history, "energy"):
         return []
     auc, energy, spread = (history.median(name, 10) for name in ("auc/held_out", "energy", "diversity"))
-    if spread > WIDE:
-        return [Evidence("diversity", spread, "0.5 to 1.5")]
-    if energy < FAR:
+    wide, far = Evidence("diversity", spread, "0.5 to 1.5"), Evidence("energy", energy, f"below {FAR}")
+    if energy < FAR and not spread > WIDE:
         return []
-    far = Evidence("energy", energy, f"below {FAR}")
     critic, generator = history.median("update/D", 3), history.median("update/G", 3)
     if critic < min(STILL, generator / 20):
-        return [Evidence("update/D", critic, f"near that of the generator, {generator:.2g}"), far]
+        still = Evidence("update/D", critic, f"near that of the generator, {generator:.2g}")
+        return [still, wide if spread > WIDE else far]
+    if spread > WIDE:
+        return [wide]
     if indifferent(history) and generator < SLOWER * critic:
         spread_of_logits = history.median("logits/held_out/std", 10)
         return [Evidence("logits/held_out/std", spread_of_logits, f"above {INDIFFERENT}"), far]
@@ -58,10 +59,11 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     critic_width = max(4 * int(settings.get("game.network.critic_width") or width), width)
     wider = Remedy({"game.network.critic_width": critic_width}, "A wider critic.", restarts=True)
     shown = {item.signal for item in evidence}
+    differ = settings.get("players.D.rule", "adam") != settings.get("players.G.rule", "adam")
     return [
         *(
             [Remedy(optimiser_of_the_generator(settings), "It hardly moves: the generator's optimiser for both.")]
-            if "update/D" in shown
+            if "update/D" in shown or differ
             else []
         ),
         *([wider] if "logits/held_out/std" in shown else []),  # it moves, and says nothing

@@ -11,7 +11,7 @@ More training does not help.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
+from equipoise.doctor.fault import BOUND, Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -28,10 +28,10 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Back to where it lived, more carefully."""
     return [
         Remedy(
-            {"players.G.clip_norm": 1.0},
+            {"players.G.clip_norm": BOUND},
             "Back to the last healthy checkpoint, with a bound for single large gradients, which kill units.",
         ),
-        Remedy({**scaled_rate(settings, "G", 0.25), "players.G.clip_norm": 1.0}, "A slower generator as well."),
+        Remedy({**scaled_rate(settings, "G", 0.25), "players.G.clip_norm": BOUND}, "A slower generator as well."),
     ]
 
 

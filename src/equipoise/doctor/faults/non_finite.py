@@ -11,7 +11,7 @@ happen again: after rolling back, something has to change.
 
 from collections.abc import Sequence
 
-from equipoise.doctor.fault import Fault, Seeded, Settings, scaled_rate
+from equipoise.doctor.fault import BOUND, Fault, Seeded, Settings, scaled_rate
 from equipoise.doctor.finding import Evidence, Remedy
 from equipoise.doctor.history import History
 
@@ -32,7 +32,7 @@ def symptom(history: History) -> list[Evidence]:
 
 def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     """Bounded steps first; the trainer has gone back and on with lower rates by itself before."""
-    bound = {"players.D.clip_norm": 1.0, "players.G.clip_norm": 1.0}
+    bound = {"players.D.clip_norm": BOUND, "players.G.clip_norm": BOUND}
     slower = {**scaled_rate(settings, "D", 0.25), **scaled_rate(settings, "G", 0.25)}
     return [
         Remedy(bound, "Back to the last healthy checkpoint, and on with a bound for gradients that stand out."),
