@@ -37,6 +37,16 @@ def test_equal_content_never_comes_apart():
         assert parts[0] == parts[1]
 
 
+def test_copies_stay_together_where_classes_are_counted_out_too():
+    keys, labels = ["a", "b", "a", "c", "d", "a", "b", "e"], [0, 0, 0, 1, 1, 1, 0, 1]
+    for fold in k_fold(keys, 2, labels=labels):
+        assert not {keys[n] for n in fold.train} & {keys[n] for n in fold.held_out}
+        assert sorted(fold.train + fold.held_out) == list(range(8))
+    parts = stratified(keys, labels, {"train": 0.5, "test": 0.5})
+    assert not {keys[n] for n in parts["train"]} & {keys[n] for n in parts["test"]}
+    assert sorted(parts["train"] + parts["test"]) == list(range(8))
+
+
 def test_the_key_of_a_content_is_its_sha256():
     assert content_key(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 

@@ -69,32 +69,24 @@ def stratified(
     """The numbers of the examples of each part, such that every class gives each part its share, to within one example.
 
     Within a class, the examples come one after another by the hash of their keys, and each goes to the part that lacks
-    most. `kept` (key -> part) is an earlier division: its members stay where they are, and new examples fill up what
-    lacks. Without it, a division of more data may differ from the division of fewer.
+    most; those of equal keys go together. `kept` (key -> part) is an earlier division: its members stay where they are,
+    and new examples fill up what lacks. Without it, a division of more data may differ from the division of fewer.
     """
     _check(shares)
     if len(keys) != len(labels):
         raise DataError(f"{len(labels)} labels for {len(keys)} keys. Expected one label for each key.")
-    kept = kept or {}
-    unknown = sorted({part for part in kept.values() if part not in shares})
+    settled = dict(kept or {})
+    unknown = sorted({part for part in settled.values() if part not in shares})
     if unknown:
         raise DataError(f"kept names the parts {', '.join(unknown)}. Expected {', '.join(shares)}.")
     parts: dict[str, list[int]] = {part: [] for part in shares}
     for members in _classes(labels).values():
-        counts = dict.fromkeys(shares, 0)
-        new: list[int] = []
-        for number in members:
-            if keys[number] in kept:
-                part = kept[keys[number]]
-                counts[part] += 1
-                parts[part].append(number)
-            else:
-                new.append(number)
-        lacking = {part: share * len(members) - counts[part] for part, share in shares.items()}
-        for number in sorted(new, key=lambda number: (_position(keys[number], salt), keys[number])):
-            part = max(lacking, key=lacking.__getitem__)
-            lacking[part] -= 1
-            parts[part].append(number)
+        lacking = {part: share * len(members) for part, share in shares.items()}
+        copies = _copies(keys, members, salt)
+        for key in sorted(copies, key=lambda key: key not in settled):  # first what stays where it is
+            part = settled.setdefault(key, max(lacking, key=lacking.__getitem__))
+            lacking[part] -= len(copies[key])
+            parts[part] += copies[key]
     return {part: sorted(numbers) for part, numbers in parts.items()}
 
 
@@ -108,7 +100,8 @@ def k_fold(keys: Sequence[str], k: int, *, labels: Sequence[Hashable] | None = N
     """k divisions in which every example is held out exactly once.
 
     Within each class (or in all, without labels) the examples are dealt out in the order of their hashes: the folds of
-    a class differ by at most one example, and those of all classes together too.
+    a class differ by at most one example, and those of all classes together too. Examples of equal keys are dealt as
+    one.
     """
     _check_folds(k)
     if len(keys) < k:
@@ -116,13 +109,23 @@ def k_fold(keys: Sequence[str], k: int, *, labels: Sequence[Hashable] | None = N
     if labels is not None and len(labels) != len(keys):
         raise DataError(f"{len(labels)} labels for {len(keys)} keys. Expected one label for each key.")
     groups = _classes(labels) if labels is not None else {None: list(range(len(keys)))}
-    fold: dict[int, int] = {}
+    fold: dict[str, int] = {}
     for members in groups.values():
         # The next class goes on where the last one stopped, or the first folds would be larger.
-        for number in sorted(members, key=lambda number: (_position(keys[number], salt), keys[number])):
-            fold[number] = len(fold) % k
-    everything = range(len(keys))
-    return [Fold([n for n in everything if fold[n] != i], [n for n in everything if fold[n] == i]) for i in range(k)]
+        for key in _copies(keys, members, salt):
+            fold.setdefault(key, len(fold) % k)
+    folds = [fold[key] for key in keys]
+    return [
+        Fold(*([n for n, at in enumerate(folds) if (at == i) == aside] for aside in (False, True))) for i in range(k)
+    ]
+
+
+def _copies(keys: Sequence[str], members: Sequence[int], salt: str) -> dict[str, list[int]]:
+    """The numbers of the members of each key, in the order of the keys' hashes."""
+    found: dict[str, list[int]] = {}
+    for number in sorted(members, key=lambda number: (_position(keys[number], salt), keys[number])):
+        found.setdefault(keys[number], []).append(number)
+    return found
 
 
 def _position(key: str, salt: str) -> float:
