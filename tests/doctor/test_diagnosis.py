@@ -8,7 +8,15 @@ import pytest
 
 import equipoise
 from equipoise.doctor.diagnosis import Diagnosis, diagnosed
-from equipoise.doctor.fault import Fault, Seeded, balanced_rates, convergent, scaled_penalty, scaled_rate
+from equipoise.doctor.fault import (
+    Fault,
+    Seeded,
+    balanced_rates,
+    convergent,
+    levelled_rates,
+    scaled_penalty,
+    scaled_rate,
+)
 from equipoise.doctor.faults import FAULTS
 from equipoise.doctor.finding import Evidence
 from equipoise.doctor.history import History
@@ -157,6 +165,14 @@ def test_balanced_rates_put_the_critic_ahead():
     assert behind == {"players.D.learning_rate": 2e-3, "players.G.learning_rate": 2.5e-4}
     fading = balanced_rates({"players.D.learning_rate": {"start": 1e-3, "end": 1e-6}, "players.G.learning_rate": 1e-3})
     assert fading == behind
+
+
+@pytest.mark.parametrize(
+    ("critic", "generator", "level"), [(1.0, 0.1, 0.5), (0.1, 3.0, 1.5), (1.0, 1.0, 1.0), (1.0, 0.8, 0.8)]
+)
+def test_rates_are_levelled_at_half_of_the_higher_and_equal_ones_stay(critic, generator, level):
+    rates = {"players.D.learning_rate": critic, "players.G.learning_rate": generator}
+    assert levelled_rates(rates) == pytest.approx(dict.fromkeys(rates, level))
 
 
 def test_what_converges_has_little_momentum():

@@ -114,10 +114,13 @@ def balanced_rates(settings: Settings) -> dict[str, Any]:
 
 
 def levelled_rates(settings: Settings) -> dict[str, Any]:
-    """Both players at half the higher of their learning rates; nothing for players that stand still."""
+    """Both players at half the higher of their learning rates, or at the lower if that is more than half of it.
+
+    Nothing for players that stand still.
+    """
     rates = {player: highest_rate(settings, player) for player in ("D", "G")}
-    half = 0.5 * max(rates.values())
-    scaled = [scaled_rate(settings, player, half / rate) for player, rate in rates.items() if rate > 0]
+    level = max(0.5 * max(rates.values()), min(rates.values()))
+    scaled = [scaled_rate(settings, player, level / rate) for player, rate in rates.items() if rate > 0]
     return {key: value for table in scaled for key, value in table.items()}
 
 
