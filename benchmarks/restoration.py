@@ -1,13 +1,13 @@
 """How good restoration is: super-resolution, inpainting, low-dose CT and denoising, beside what is known and free.
 
     python -m benchmarks.restoration sr --data FOLDER          # t91.zip, set5.zip, set14.zip
-    python -m benchmarks.restoration inpainting --data FOLDER  # t91.zip
+    python -m benchmarks.restoration inpainting --data FOLDER  # t91.zip, set14.zip
     python -m benchmarks.restoration ct --data FOLDER          # stent.npz
     python -m benchmarks.restoration denoising --data FOLDER   # t91.zip, set14.zip
 
 Each trains a shipped recipe into benchmarks/results/.restoration/, goes on where it stopped, and adds its rows to
-benchmarks/results/restoration.json. Non-local means are those of scikit-image, Telea's method that of OpenCV, if they
-are installed.
+benchmarks/results/restoration.json. Non-local means are those of scikit-image (a test extra), Telea's method that of
+OpenCV, if it is installed.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.speed import commit
+from equipoise.core.seeding import generator
 from equipoise.metrics.image_quality import eight_bit, psnr, ssim
 from equipoise.metrics.perceptual import feature_distance
 from equipoise.recipes import load
@@ -123,14 +124,13 @@ def super_resolution(data: Path, seed: int) -> None:
 def inpainting(data: Path, seed: int) -> None:
     """Squares of 64 pixels with strokes and boxes: with a critic, and its reconstruction-only twin of equal steps."""
     for run, seconds in stages("inpainting", data / "t91.zip", seed):
-        keep(list(of_holes(run, seconds)))
+        keep(list(of_holes(run, seconds, data / "set14.zip")))
 
 
-def of_holes(run: Run, seconds: float) -> Iterator[dict[str, Any]]:
-    """Error in the holes and perceptual distance on squares of held-out pictures, beside Telea's method."""
+def of_holes(run: Run, seconds: float, path: Path) -> Iterator[dict[str, Any]]:
+    """Error in the holes and perceptual distance on squares of a test set, beside Telea's method."""
     judge, game = judging_network(run), run.restorer(run.trained_game()[0])
-    held_out = run.parts(run.source()).held_out
-    given, target = held_out.batch(torch.arange(len(held_out)))
+    given, target = squares(run, path)
     hidden = given[:, -1:]
     answers = {"ours": torch.cat([restored(game, one[None], scale=1) for one in given])}
     if (classical := telea()) is not None:
@@ -143,8 +143,22 @@ def of_holes(run: Run, seconds: float) -> Iterator[dict[str, Any]]:
         for name, answer in answers.items()
     }
     beside = scores.get("telea", (None, None))
+    where = f"{path.stem}, {len(given)} squares"
     for number, metric in enumerate(("hole error, levels", "perceptual")):
-        yield row(run, "t91, held out", metric, scores["ours"][number], baseline=beside[number], seconds=seconds)
+        yield row(run, where, metric, scores["ours"][number], baseline=beside[number], seconds=seconds)
+
+
+def squares(run: Run, path: Path, *, side: int = 64, most: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is given and what is asked for, [N, …], of up to so many squares of each picture of a set, always the same."""
+    pictures, chosen = whole_pictures(with_settings(run.recipe, {"data": {"path": path, "crop": 8}}).data.open())
+    tiles = []
+    for index in chosen:
+        target = pictures.whole(index).target
+        parts = [part for band in target.split(side, 2) for part in band.split(side, 3)]
+        whole = [part for part in parts if part.shape[2:] == (side, side)]
+        tiles += whole[:: -(-len(whole) // most)]
+    givens = [pictures.task.given(tile, generator(0, "square", number)) for number, tile in enumerate(tiles)]
+    return torch.cat(givens), torch.cat(tiles)
 
 
 def telea() -> Callable[[torch.Tensor], torch.Tensor] | None:
@@ -185,20 +199,6 @@ def scans(data: Path, seed: int) -> None:
 
 def of_means(run: Run, path: Path | None, seconds: float) -> Iterator[dict[str, Any]]:
     """PSNR and SSIM of non-local means on the same pictures; its strength is tuned on training pictures."""
-    try:
-        from skimage.restoration import denoise_nl_means
-    except ImportError:
-        return
-
-    def smoothed(given: torch.Tensor, factor: float) -> torch.Tensor:
-        image = ((given[0].permute(1, 2, 0).numpy() + 1) / 2).astype(np.float64)
-        mixed = np.diff(np.diff(image, axis=0), axis=1)  # of white noise, twice its deviation
-        sigma = float(np.median(np.abs(mixed)) / 0.6745 / 2)
-        colours = image.shape[2] > 1
-        patch = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": 2 if colours else None}
-        whole = denoise_nl_means(image if colours else image[..., 0], h=factor * sigma, sigma=sigma, **patch)
-        return torch.from_numpy(whole).reshape(image.shape).permute(2, 0, 1)[None].float() * 2 - 1
-
     source = run.source()
     train_pictures, chosen = whole_pictures(run.parts(source).train)
     pairs = [train_pictures.whole(index) for index in chosen[:: max(len(chosen) // 6, 1)][:6]]
@@ -219,6 +219,19 @@ def of_means(run: Run, path: Path | None, seconds: float) -> Iterator[dict[str, 
     for number, metric in enumerate(("psnr", "ssim")):
         value = float(np.mean([one[number] for one in values]))
         yield row(run, name, f"{metric}, non-local means ({tuned} σ)", value, baseline=None, seconds=seconds)
+
+
+def smoothed(given: torch.Tensor, factor: float) -> torch.Tensor:
+    """Non-local means (Buades et al. 2005) of a picture [1, C, H, W], for noise of so many times what is estimated."""
+    from skimage.restoration import denoise_nl_means
+
+    image = ((given[0].permute(1, 2, 0).numpy() + 1) / 2).astype(np.float64)
+    mixed = np.diff(np.diff(image, axis=0), axis=1)  # of white noise, twice its deviation
+    sigma = float(np.median(np.abs(mixed)) / 0.6745 / 2)
+    colours = image.shape[2] > 1
+    patch = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": 2 if colours else None}
+    whole = denoise_nl_means(image if colours else image[..., 0], h=factor * sigma, sigma=sigma, **patch)
+    return torch.from_numpy(whole).reshape(image.shape).permute(2, 0, 1)[None].float() * 2 - 1
 
 
 def main() -> None:
