@@ -149,7 +149,7 @@ def of_holes(run: Run, seconds: float, path: Path) -> Iterator[dict[str, Any]]:
 
 
 def squares(run: Run, path: Path, *, side: int = 64, most: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is given and what is asked for, [N, …], of up to so many squares of each picture of a set, always the same."""
+    """What is given and asked for, [N, …], of up to so many squares of each picture of a set, always the same."""
     pictures, chosen = whole_pictures(with_settings(run.recipe, {"data": {"path": path, "crop": 8}}).data.open())
     tiles = []
     for index in chosen:

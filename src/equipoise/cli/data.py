@@ -78,9 +78,9 @@ def clean(
     keep: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> None:
-    """Write a cleaned copy of data into a new folder. The original is only read.
+    """Write a cleaned copy of data into a new folder. Leaves with 20 if critical findings are true of it, too.
 
-    What is broken is left out, what can be repaired is repaired, everything else is copied byte for byte. Every
+    The original is only read. What is broken is left out, what can be repaired is repaired, everything else is copied byte for byte. Every
     decision stands in OUT/cleaning.jsonl, with its reason.
 
     Parameters
@@ -113,18 +113,27 @@ def clean(
                     "written": result.written,
                     "dropped": result.dropped,
                     "repaired": result.repaired,
+                    "trainable": None if result.trainable is None else str(result.trainable),
+                    "unmended": [finding.as_dict() for finding in result.unmended],
                     "decisions": [{"kind": k, "action": a, "count": n} for (k, a), n in counts.items()],
                 },
                 indent=1,
             )
         )
-        return
-    for (kind, action), number in counts.items():
-        done = {"drop": "left out", "repair": "repaired", "keep": "left as they are"}[action]
-        print(f"{KINDS[kind].title}: {number:,} {done}")
-    print(f"{result.written:,} of {result.num_examples:,} examples are in {out}, {result.repaired:,} of them repaired.")
-    print(f"Decisions    {result.log}")
-    print(f"Next         equipoise train --data {shlex.quote(str(out))}")
+    else:
+        for (kind, action), number in counts.items():
+            done = {"drop": "left out", "repair": "repaired", "keep": "left as they are"}[action]
+            print(f"{KINDS[kind].title}: {number:,} {done}")
+        shares = f"{result.written:,} of {result.num_examples:,}"
+        print(f"{shares} examples are in {out}, {result.repaired:,} of them repaired.")
+        print(f"Decisions    {result.log}")
+        for kind in dict.fromkeys(finding.kind for finding in result.unmended):
+            print(f"Not mended   {sentence([finding for finding in result.unmended if finding.kind == kind])}")
+        if result.trainable is not None:
+            print(f"Next         equipoise train --data {shlex.quote(str(result.trainable))}")
+    if result.unmended:
+        sys.stdout.flush()
+        sys.exit(20)
 
 
 @data.command
@@ -262,14 +271,16 @@ def print_inspection(inspection: "Inspection", page: Path | None, path: str) -> 
     counts = ", ".join(f"{number:,} {medium}" for medium, number in inspection.counts.items())
     classes = f" in {len(inspection.classes):,} classes" if inspection.classes else ""
     parts = f" ({', '.join(f'{part} {number:,}' for part, number in inspection.parts.items())})"
-    print(f"{printable(path)}: {counts}{classes}{parts if inspection.parts else ''}.")
+    print(f"{printable(path)}: {counts or 'nothing could be read'}{classes}{parts if inspection.parts else ''}.")
     if inspection.remembered:
         print("Looked at before: nothing has changed since, so the findings are those of then (--fresh looks again).")
     console = Console()
     if inspection.findings:
         table = Table(show_edge=False, pad_edge=False, box=None, padding=(0, 2, 0, 0))
         for column, width in (("severity", 8), ("what", 29), ("number", 6), ("clean", 8), ("for example", 8)):
-            table.add_column(column, justify="right" if column == "number" else "left", no_wrap=True, min_width=width)
+            last = column == "for example"  # a long name takes several lines, not the room of the other columns
+            side = "right" if column == "number" else "left"
+            table.add_column(column, justify=side, no_wrap=not last, overflow="fold", min_width=width)
         styles = {"critical": "bold red", "warning": "yellow", "note": "blue"}
         for kind, findings in inspection.by_kind().items():
             severity = findings[0].severity
@@ -278,10 +289,14 @@ def print_inspection(inspection: "Inspection", page: Path | None, path: str) -> 
                 KINDS[kind].title,
                 f"{len(findings):,}",
                 Text(done(findings)),
-                Text(printable(example(findings[0]))),
+                Text(printable(findings[0].paths[0] if findings[0].paths else "the whole set")),
             )
         print()
         console.print(table)
+        for findings in inspection.by_kind().values():
+            whole = [finding for finding in findings if is_about_the_set(finding)]
+            if whole:
+                console.print(Text(f"\n{sentence(whole)}"))
     else:
         print("Nothing was found to be wrong.")
     print()
@@ -298,9 +313,17 @@ def print_inspection(inspection: "Inspection", page: Path | None, path: str) -> 
         print(f"Train        equipoise train --data {source}")
 
 
-def example(finding: "Finding") -> str:
-    """The first file of a finding, or what is said of the whole set."""
-    return finding.paths[0] if finding.paths else finding.explanation
+def is_about_the_set(finding: "Finding") -> bool:
+    """Whether it is about a whole set or array, which the name of an example cannot show."""
+    return not finding.paths or (finding.kind in ("corrupt", "refused", "range") and finding.action != "drop")
+
+
+def sentence(findings: "list[Finding]") -> str:
+    """What is the matter with the first of some findings of a kind, and how many more there are."""
+    first = findings[0]
+    about = f", {first.paths[0]}" if first.paths else ""
+    more = f" (and {len(findings) - 1:,} more: --json lists all)" if len(findings) > 1 else ""
+    return printable(f"{first.title}{about}: {first.explanation}{more}")
 
 
 def done(findings: "list[Finding]") -> str:

@@ -137,7 +137,7 @@ def _keys(
         if len(present) != 1:
             raise DataError(
                 f"{path} holds the arrays {', '.join(present) or '(none)'}. Expected the images under "
-                f"{', '.join(pairs)}. Rename the array, or name it with images_key=."
+                f"{', '.join(pairs)}. Rename the array, or save it alone (in a program: images_key=…)."
             )
         return present[0], None
     images_key = images_key or found[0]
@@ -258,7 +258,7 @@ def _classes(path: Path, labels: np.ndarray | None, num: int) -> tuple[tuple[str
     if len(labels) != num:
         raise DataError(
             f"{path}: {len(labels)} labels for {num} examples. Expected one each; "
-            "choose the arrays that belong together with images_key= and labels_key=."
+            "save those that belong together as images and labels (in a program: images_key=…, labels_key=…)."
         )
     values, numbers = np.unique(labels, return_inverse=True)
     names = [str(value) for value in values.tolist()]

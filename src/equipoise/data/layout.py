@@ -60,7 +60,7 @@ def find_layout(where: str, files: Files, part: str | None) -> Layout:
         chosen = _training_part(images, base)
         if chosen is not None:
             parts = ", ".join(sorted(top[:-1] for top in _tops(images, base)))
-            notes.append(f"found the parts {parts}: using {chosen!r} (part= chooses another)")
+            notes.append(f"found the parts {parts}: using {chosen!r} (another: --set data.part=…, or --part of `equipoise data`)")
     elif part is not None and not has_part(base):
         folders = {str(parent) for name in images for parent in PurePosixPath(name).parents} - {"."}
         raise DataError(f"{where} has no images in a part named {part!r}. {nearest(part, folders)}")
@@ -142,7 +142,7 @@ def _labels_from_folders(where: str, base: str, images: list[str]) -> dict[str, 
         raise DataError(
             f"{where} holds {len(images) - len(folders)} images beside {len(classes)} sub-folders with images "
             f"({_some(classes)}). Expected either images only, or one sub-folder per class and nothing beside. "
-            "Move the loose images, or name one sub-folder with part=."
+            "Move the loose images, or name one sub-folder: --set data.part=…, or --part of `equipoise data`."
         )
     return folders
 

@@ -7,8 +7,17 @@ from torch import Tensor
 SLACK = 1e-3
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raise ValueError for anything but a tensor."""
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{name}: a {type(value).__name__} was passed, but a torch.Tensor is expected. Use torch.as_tensor(x)."
+        )
+
+
 def checked(name: str, features: Tensor, *, minimum: int = 1) -> Tensor:
     """Features [N, D] without gradient in float64, or a ValueError: wrong shape, too few, not finite."""
+    check_tensor(name, features)
     if features.ndim != 2:
         raise ValueError(
             f"{name}: features of shape {list(features.shape)} were passed, but [N, D] is expected. "
@@ -46,6 +55,7 @@ def check_same_width(name: str, features: Tensor, other_name: str, other: Tensor
 
 def checked_vector(name: str, values: Tensor, *, minimum: int = 1) -> Tensor:
     """Finite values [N] without gradient in float64, or a ValueError."""
+    check_tensor(name, values)
     if values.ndim != 1 or len(values) < minimum:
         raise ValueError(
             f"{name}: values of shape {list(values.shape)} were passed, but [N] with N of at least {minimum} is "
@@ -62,6 +72,7 @@ def checked_vector(name: str, values: Tensor, *, minimum: int = 1) -> Tensor:
 
 def checked_labels(name: str, labels: Tensor, length: int, *, num_classes: int | None = None) -> Tensor:
     """Class numbers int64 [N], one for each of `length` examples, or a ValueError."""
+    check_tensor(name, labels)
     if labels.shape != (length,) or labels.is_floating_point() or labels.is_complex():
         raise ValueError(
             f"{name}: {labels.dtype} of shape {list(labels.shape)} was passed, but integers of shape [{length}] are "
@@ -78,6 +89,7 @@ def checked_labels(name: str, labels: Tensor, length: int, *, num_classes: int |
 
 def checked_images(name: str, images: Tensor) -> Tensor:
     """Images [N, C, H, W] in [-1, 1] without gradient, or a ValueError. Their type is kept."""
+    check_tensor(name, images)
     if images.ndim != 4 or 0 in images.shape or not images.is_floating_point():
         raise ValueError(
             f"{name}: {images.dtype} of shape {list(images.shape)} was passed, but at least one image as floats "

@@ -77,13 +77,13 @@ class FIDInception(nn.Module):
         return InceptionAnswer(features, unbiased + self.fc.bias, unbiased)
 
 
-def load_inception(path: Path, *, sha256: str | None = FID_WEIGHTS_SHA256) -> FIDInception:
+def load_inception(path: Path | str, *, sha256: str | None = FID_WEIGHTS_SHA256) -> FIDInception:
     """The network with the weights of a local file, ready to answer. Nothing is downloaded.
 
     `sha256` is the expected hash of the file, or its beginning; None takes any file of the same layout, such as one
     converted to safetensors. Raises CheckpointError for a missing file, another hash, or other tensors.
     """
-    weights = read_weights(path, sha256=sha256)
+    weights = read_weights(Path(path), sha256=sha256)
     with torch.device("meta"):
         net = FIDInception()
     expected = {name: value for name, value in net.state_dict().items() if not name.endswith(".num_batches_tracked")}

@@ -111,7 +111,7 @@ def chart(
 
 def points_chart(title: str, caption: str, x: np.ndarray, y: np.ndarray) -> Chart:
     """Points without an order, on a logarithmic axis where they span more than it can show."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
     figure, axes = _axes()
     axes.plot(x, y, "o", color=_SERIES[0], ms=4)
@@ -119,6 +119,8 @@ def points_chart(title: str, caption: str, x: np.ndarray, y: np.ndarray) -> Char
         if values.min() > 0 and values.max() / values.min() > 30:
             scale("log")
     for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "linear":
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
         axis.set_minor_formatter(NullFormatter())
     return Chart(title, caption, [], _svg(figure, f"{title}: {len(x)} points."))
@@ -234,4 +236,7 @@ def _short(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{letter}"
+    if 0 < abs(value) < 1e-3:
+        digits, exponent = f"{value:.3e}".split("e")
+        return f"{float(digits):g}e{int(exponent)}"
     return f"{value:g}"

@@ -16,7 +16,7 @@ from equipoise.runs.charts import Chart, Line, array, chart, number
 from equipoise.runs.evaluation import evaluate
 from equipoise.runs.examination import examine
 from equipoise.runs.journal import read, without_undone
-from equipoise.runs.judge import LOWER, drawn, entries
+from equipoise.runs.judge import LOWER, drawn, entries, newest_entries
 from equipoise.runs.pages import rendered
 from equipoise.runs.recipe import dotted, to_dict
 from equipoise.runs.register import UNTOLD
@@ -39,10 +39,19 @@ class Member:
     run: Run
     settings: Mapping[str, Any]
     measured: Mapping[str, Any] | None
-    """Its newest evaluation, as in metrics.json; None where there is none."""
+    """Its evaluation at the newest step that was judged, as in metrics.json; None where there is none."""
     provenance: Mapping[str, Any]
     """What its scores depend on beside the fakes: two of different provenance cannot be compared."""
     findings: tuple[str, ...]
+
+    @property
+    def outdated(self) -> str:
+        """That it was trained on since it was judged, in words; empty if it was not."""
+        reached = self.run.newest_step()
+        if self.measured is None or self.measured["step"] >= reached:
+            return ""
+        judged = self.measured["step"]
+        return f"{self.run.id} was judged at step {judged:,} and has reached {reached:,}: equipoise evaluate it."
 
     @property
     def recipe(self) -> tuple[tuple[str, str], ...]:
@@ -110,6 +119,7 @@ class Comparison:
             ],
             "differences": {key: list(values) for key, values in self.differences.items()},
             "refused": self.refused or None,
+            "outdated": [one.outdated for one in self.members if one.outdated],
             "provenance": dict(self.members[0].provenance) if not self.refused else None,
             "tests": [vars(test) for test in self.tests],
         }
@@ -118,32 +128,48 @@ class Comparison:
 def compare(folders: Sequence[Path | str], *, judge: Path | str | None = None, num: int | None = None) -> Comparison:
     """Compare at least two runs; those that differ in nothing but the seed count as repetitions of one recipe.
 
-    Their newest evaluations are taken as they are, or all are measured anew in the feature space of the run `judge`,
-    against its held-out examples. Raises `RecipeError` for fewer than two runs, or for runs that make other shapes.
+    Of each the newest step that was judged counts; if that was judged in several ways, the way that all have in common,
+    else the last. Or all are measured anew in the feature space of the run `judge`, against its held-out examples. Raises `RecipeError` for fewer than two runs, or for runs that make other shapes.
     """
     runs = [Run.open(folder) for folder in dict.fromkeys(Path(folder).resolve() for folder in folders)]
     if len(runs) < 2:
         raise RecipeError(f"{len(runs)} run was given: expected at least two different ones to compare.")
-    members = [member(run) for run in runs]
+    members = members_of(runs)
     if judge is not None:
         members = judged_anew(members, Run.open(judge), num)
     groups = grouped(members)
     refused = refusal(members)
     tests = () if refused else tuple(holm([test(m, groups[0], other) for other in groups[1:] for m in TOLD]))
-    everything = [dict(group.members[0].settings) for group in groups]
+    everything = [spelt_out(group.members[0].settings) for group in groups]
     keys = [key for key in dict.fromkeys(k for one in everything for k in one) if not key.startswith(UNTOLD)]
     values = {key: tuple(one.get(key) for one in everything) for key in keys if key != SEED}
     differences = {key: value for key, value in values.items() if any(one != value[0] for one in value)}
     return Comparison(groups, differences, refused, tests)
 
 
-def member(run: Run) -> Member:
-    """A run with what is known of it."""
-    measured = next(iter(entries(run.folder)[::-1]), None)
-    rests_on = ("features", "num_fake", "num_real")  # all that was written in former times
-    provenance = measured.get("provenance", {key: measured[key] for key in rests_on}) if measured else {}
-    findings = tuple(finding.title for finding in examine(run.folder).findings)
-    return Member(run, dotted(to_dict(run.recipe)), measured, provenance, findings)
+def members_of(runs: Sequence[Run]) -> list[Member]:
+    """The runs with what is known of them."""
+    judged = [newest_entries(run.folder) for run in runs]
+    shared = [one for one in map(rests_on, judged[0]) if all(one in map(rests_on, others) for others in judged)]
+    members = []
+    for run, found in zip(runs, judged):
+        measured = next((entry for entry in found if rests_on(entry) in shared[:1]), next(iter(found), None))
+        findings = tuple(finding.title for finding in examine(run.folder).findings)
+        settings = dotted(to_dict(run.recipe))
+        members.append(Member(run, settings, measured, rests_on(measured) if measured else {}, findings))
+    return members
+
+
+def rests_on(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The provenance of an entry of metrics.json."""
+    former = ("features", "num_fake", "num_real")  # all that was written in former times
+    return entry.get("provenance", {key: entry[key] for key in former})
+
+
+def spelt_out(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with a key for each part of a schedule."""
+    parts = {key: value if isinstance(value, Mapping) else {"": value} for key, value in settings.items()}
+    return {f"{key}.{name}".rstrip("."): part for key, value in parts.items() for name, part in value.items()}
 
 
 def judged_anew(members: Sequence[Member], judge: Run, num: int | None) -> list[Member]:
@@ -186,7 +212,7 @@ def refusal(members: Sequence[Member]) -> str:
         return f"{', '.join(without)} was never evaluated. Run: equipoise evaluate {members[0].run.folder.parent}/…"
     first = members[0]
     lines = [
-        f"{key}: {first.provenance.get(key)} in {first.run.id}, {one.provenance.get(key)} in {one.run.id}"
+        f"{key}: {brief(first.provenance.get(key))} in {first.run.id}, {brief(one.provenance.get(key))} in {one.run.id}"
         for one in members[1:]
         for key in {**first.provenance, **one.provenance}
         if one.provenance.get(key) != first.provenance.get(key)
@@ -194,6 +220,11 @@ def refusal(members: Sequence[Member]) -> str:
     if not lines:
         return ""
     return "Their scores are of different provenance. " + "; ".join(lines[:4]) + ". Measure all by one: --judge RUN"
+
+
+def brief(value: Any) -> str:
+    """A value of a provenance; of a SHA-256 the first digits."""
+    return str(value)[:8] if len(str(value)) == 64 else str(value)
 
 
 def test(metric: str, first: Group, other: Group) -> Contrast:
@@ -232,7 +263,7 @@ def write_page(comparison: Comparison, path: Path) -> Path:
     """Write the comparison as an HTML page that needs nothing else."""
     best = {
         m: (min if m in LOWER else max)(comparison.groups, key=lambda g, m=m: mean(g.scores(m))).name
-        for m in (() if comparison.refused else TOLD)
+        for m in (() if comparison.refused or len(comparison.groups) == 1 else TOLD)
     }
     page = rendered(
         "comparison.html.jinja",

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from equipoise.core.errors import RecipeError
 from equipoise.core.seeding import shuffled
 from equipoise.metrics.bins import different_bins
 from equipoise.metrics.cautions import cautions
@@ -103,7 +104,8 @@ def evaluate(
 
     Sets of different sizes are cut to the smallest by a draw that `seed` decides, because the scores depend on size.
     `requested` int64 [N] are the classes that the fakes should show. A `thorough` evaluation also says how much FID
-    would move with other samples, and takes further metrics.
+    would move with other samples, and takes further metrics. Raises `ValueError` for too few examples or such that are
+    not finite, `RecipeError` for features that are the same for all.
 
     >>> from equipoise.data.toy import ring
     >>> from equipoise.runs.features import fit_feature_net
@@ -133,6 +135,11 @@ def evaluate(
     order = {name: shuffled(len(examples), seed, "evaluation", name)[:n] for name, examples in sets.items()}
     drawn = {name: examples[order[name].to(examples.device)] for name, examples in sets.items()}
     held_out, fakes, others = (extractor.answers(drawn[name]) for name in ("real_held_out", "fake", "real_train"))
+    if (held_out.features == held_out.features[0]).all():
+        raise RecipeError(
+            f"{extractor.name} has the same features for all of {n} held-out examples, so that its scores would say "
+            "nothing: expected features that tell examples apart. Measure in others, by --features."
+        )
     named = bool(extractor.class_names)
     agreement = None
     if requested is not None and fakes.classes is not None:

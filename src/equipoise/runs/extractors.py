@@ -44,7 +44,7 @@ class Extractor(Protocol):
 
     @property
     def weights(self) -> str | None:
-        """SHA-256 of its weights; None of one that has none."""
+        """SHA-256 of its weights, or of the file that makes it and its weights; None of one that has neither."""
         ...
 
     @property
@@ -89,13 +89,19 @@ class Foreign:
 
     @torch.no_grad()
     def answers(self, x: Tensor, batch: int = 256) -> Answers:
-        """See `Extractor`. Raises `RecipeError` unless it answers one vector for each example."""
+        """See `Extractor`. Raises `RecipeError` unless it answers one vector of finite numbers for each example."""
         found = []
         for part in x.split(batch):
-            features = self.function(part)
+            try:
+                features = self.function(part)
+            except Exception as error:
+                raise RecipeError(f"{self.name} stops with {type(error).__name__}: {error}") from error
             if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(part):
                 what = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
                 raise RecipeError(f"{self.name} answered {what} to {list(part.shape)}: expected features [N, D].")
+            if not features.isfinite().all():
+                bad = int((~features.isfinite()).any(1).sum())
+                raise RecipeError(f"{self.name} answered NaN or infinity to {bad} of {len(part)} examples.")
             found.append(features.float().cpu())
         return Answers(torch.cat(found), None)
 
@@ -118,8 +124,8 @@ def extractor_of(name: str, *, resizer: Resizer = "bilinear-tf1") -> Extractor:
         raise RecipeError(f"{name} returned a {type(made).__name__}: expected a network or function.")
     function = cast(Callable[[Tensor], Tensor], made)
     file, _, inside = name.rpartition(":")
-    short, weights = f"{Path(file).name}:{inside}", None
+    digest = hashlib.sha256(Path(file).read_bytes())  # two files of one name are two feature spaces
     if isinstance(made, nn.Module):
-        tensors = [content_hash(tensor) for _, tensor in sorted(made.eval().state_dict().items())]
-        weights = hashlib.sha256("".join(tensors).encode()).hexdigest()
-    return Foreign(name=short, function=function, weights=weights)
+        for _, tensor in sorted(made.eval().state_dict().items()):
+            digest.update(content_hash(tensor).encode())
+    return Foreign(name=f"{Path(file).name}:{inside}", function=function, weights=digest.hexdigest())

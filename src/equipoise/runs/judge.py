@@ -205,6 +205,8 @@ def drawn(
     run: "Run", game: LatentGame, parts: Split, *, num: int | None, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """What is compared: held-out and training examples of a run, fakes of a game, and the classes asked for."""
+    if num is not None and num < FEWEST:
+        raise RecipeError(f"--num {num}: expected at least {FEWEST} samples to judge by.")
     count = min(num or run.recipe.judging.num_samples, len(parts.held_out), len(parts.train))
     if count < FEWEST:
         raise DataError(
@@ -230,6 +232,13 @@ def entries(folder: Path) -> list[Any]:
     except (ValueError, TypeError, RecursionError):
         path.rename(path.with_name("metrics.damaged.json"))
         return []
+
+
+def newest_entries(folder: Path) -> list[Any]:
+    """Of the entries of metrics.json those of the highest step, the newest first: how good a run is by now."""
+    everything = entries(folder)
+    last = max((entry["step"] for entry in everything), default=0)
+    return [entry for entry in reversed(everything) if entry["step"] == last]
 
 
 def write_entries(folder: Path, content: Sequence[Any]) -> None:

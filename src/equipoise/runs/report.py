@@ -287,11 +287,12 @@ def _seconds_per_window(run: _Run) -> float:
 
 
 def _by_features(run: _Run) -> dict[str, list[dict[str, Any]]]:
+    """The evaluations in each feature space in the order of their steps, not of when they were made."""
     spaces: dict[str, list[dict[str, Any]]] = {}
     for evaluation in run.metrics:
         if isinstance(evaluation, dict):
             spaces.setdefault(str(evaluation.get("features", "unnamed features")), []).append(evaluation)
-    return spaces
+    return {name: sorted(some, key=lambda evaluation: evaluation.get("step") or 0) for name, some in spaces.items()}
 
 
 def _duration(seconds: float) -> str:

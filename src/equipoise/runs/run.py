@@ -502,7 +502,7 @@ class Run:
     # ---------------------------------------------------------------- what a trained run can do
 
     def step_of(self, at: At) -> int:
-        """The step of a checkpoint. Raises `CheckpointError` where there is no such one."""
+        """The step of a checkpoint. Raises as `snapshot_at` does."""
         return at if isinstance(at, int) else int(snapshot_at(self.folder, at).state["step"])
 
     def trained_game(self, at: At = "newest") -> tuple[Game, int]:
@@ -721,7 +721,7 @@ OF_RECIPE = ("learn",)
 
 
 def snapshot_at(folder: Path, at: At) -> Snapshot:
-    """A checkpoint of a run. Raises `CheckpointError` where there is no such one."""
+    """A checkpoint of a run. Raises `CheckpointError` before the first, `RecipeError` for one that is not there."""
     newest, best = Checkpoints(folder / "checkpoints"), best_checkpoints(folder)
     if at == "best":
         snapshot = best.newest()
@@ -732,9 +732,11 @@ def snapshot_at(folder: Path, at: At) -> Snapshot:
         place = next((place for place in (newest, best) if at in place.steps()), None)
         snapshot = place.load(at) if place else None
         hint = f"There are: {', '.join(map(str, sorted({*newest.steps(), *best.steps()})))}."
+    if snapshot is None and at == "newest":
+        raise CheckpointError(f"{folder} holds no checkpoint yet. {hint}")
     if snapshot is None:
-        what = f"of step {at}" if isinstance(at, int) else "yet" if at == "newest" else "that is its best"
-        raise CheckpointError(f"{folder} holds no checkpoint {what}. {hint}")
+        what = "that is its best" if at == "best" else f"of step {at}"
+        raise RecipeError(f"{folder} holds no checkpoint {what}. {hint}")
     return snapshot
 
 
@@ -803,9 +805,11 @@ def refuse_used(folder: Path, recipe: Recipe) -> None:
 
 
 def known_runs(folder: Path) -> str:
-    """The runs near a folder that is none, as a hint."""
-    runs = sorted(path.parent for base in (folder, Path("runs")) for path in base.glob("*/run.json"))
-    return f"Runs here: {', '.join(str(run) for run in runs[-5:])}." if runs else "There are no runs here yet."
+    """The runs in a folder that is none, beside it and in runs/, as a hint."""
+    places, here = (folder, folder.parent, Path("runs")), Path.cwd()
+    runs = sorted({path.parent.resolve() for place in places for path in place.glob("*/run.json")})[-5:]
+    names = [str(run.relative_to(here) if run.is_relative_to(here) else run) for run in runs]
+    return f"Runs here: {', '.join(names)}." if names else "There are no runs here yet."
 
 
 def silent_console():

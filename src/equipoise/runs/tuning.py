@@ -434,7 +434,11 @@ def write(search: Search, study: "Study", again: tuple[float, ...]) -> Found:
         words=found.words(search.metric),
         metric=search.metric,
         keys=[one.key for one in search.over],
-        trials=[row(one, search, best=one.number == winner.number) for one in study.trials],
+        trials=[
+            row(one, search, best=one.number == winner.number)
+            for one in study.trials
+            if one.state.name != "WAITING"  # laid out, and never begun
+        ],
         charts=charts(search, study),
         recipe=to_toml(placed(search.recipe, winner.params)),
         notices=[],

@@ -84,8 +84,8 @@ class Outcome:
 
     @property
     def spread(self) -> float:
-        """The standard deviation over folds and seeds; 0 of a single one."""
-        return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+        """The standard deviation over folds and seeds; NaN of a single one, which says nothing of it."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else math.nan
 
     def by_class(self) -> list[dict[str, float]]:
         """Precision, recall and F1 of each class, in [0, 1]; 0 where a class was never answered or never asked."""
@@ -101,7 +101,7 @@ class Outcome:
         return {
             "arm": asdict(self.arm),
             "accuracy": self.accuracy,
-            "spread": self.spread,
+            "spread": None if math.isnan(self.spread) else self.spread,
             "accuracies": list(self.accuracies),
             "classes": self.by_class(),
             "confusion": [list(row) for row in self.confusion],
@@ -225,7 +225,7 @@ def write(outcomes: Sequence[Outcome], classes: Sequence[str], stem: Path, *, ti
         classes=classes,
         outcomes=outcomes,
         best=best,
-        percent=lambda share: f"{100 * share:.1f}",
+        percent=lambda share: "–" if math.isnan(share) else f"{100 * share:.1f}",
         shade=lambda row, value: round(100 * value / max(sum(row), 1)),
         notices=[],
     )

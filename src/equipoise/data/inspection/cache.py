@@ -16,7 +16,7 @@ from equipoise.data.inspection.contents import is_visible
 from equipoise.data.inspection.findings import Inspection, inspection_from
 from equipoise.data.threads import in_threads
 
-RULES = 1
+RULES = 2
 """To be raised when a check changes: what was found by other rules is not remembered."""
 
 _SETTLED = 2.0

@@ -206,7 +206,7 @@ def links(contents: Contents) -> Iterator[Finding]:
 
 
 def classes(contents: Contents) -> Iterator[Finding]:
-    """Classes with too few examples, and classes of very different size, in each part."""
+    """Classes with too few examples, and classes of very different size, in each part; folders without any."""
     by_part: dict[str, Counter[str]] = defaultdict(Counter)
     members: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, label in contents.labels.items():
@@ -218,7 +218,8 @@ def classes(contents: Contents) -> Iterator[Finding]:
         usual = float(np.median(list(counts.values())))
         few = {label for label, number in counts.items() if number < max(2, FEW * usual)}
         for label in sorted(few, key=natural_order):
-            text = f"The class {label}{where} has {counts[label]} examples; the median class has {usual:.0f}."
+            number = f"{counts[label]} example{'s' * (counts[label] != 1)}"
+            text = f"The class {label}{where} has {number}; the median class has {usual:.0f}."
             evidence = {"examples": counts[label], "median class": usual, "class": label}
             yield found("few-examples", tuple(members[part, label]), text, evidence=evidence)
         rest = {label: number for label, number in counts.items() if label not in few}
@@ -227,6 +228,9 @@ def classes(contents: Contents) -> Iterator[Finding]:
             text = f"The class {largest}{where} has {rest[largest]:,} examples, {smallest} has {rest[smallest]:,}."
             evidence = {"largest": rest[largest], "smallest": rest[smallest]}
             yield found("imbalance", (), text, evidence=evidence)
+    for name in contents.empty:
+        text = f"The folder {name} lies beside those of the classes and is empty."
+        yield replace(found("few-examples", (), text, evidence={"examples": 0, "class": name}), severity="note")
 
 
 def ignored(contents: Contents) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ from typing import final
 from equipoise.core.errors import DataError, RecipeError, nearest
 from equipoise.data.inspection import sounds, tables
 from equipoise.data.inspection.contents import Contents, contents_of
-from equipoise.data.inspection.findings import KINDS, Finding, Inspection
+from equipoise.data.inspection.findings import KINDS, Finding, Inspection, found
 from equipoise.data.inspection.inspect import Progress, inspected, picture_of
 from equipoise.data.outlet import new_folder, refuse_bad_target
 
@@ -28,6 +29,7 @@ class Decision:
     """What was done with one file or row, and why."""
 
     path: str
+    """Empty where it is about the whole set."""
     kind: str
     action: str
     """"drop", "repair" or "keep"."""
@@ -47,6 +49,10 @@ class Cleaning:
     dropped: int
     repaired: int
     decisions: tuple[Decision, ...]
+    trainable: Path | None
+    """What `equipoise train --data` takes: the copy, or the array in it. None if something stands in its way."""
+    unmended: tuple[Finding, ...]
+    """Critical findings that are true of the copy, too."""
 
     @property
     def written(self) -> int:
@@ -66,7 +72,8 @@ def clean(
 
     `keep` names kinds that are to be left as they are. What has no finding is copied byte for byte.
     `out`/cleaning.jsonl holds a line for each decision. The copy is complete or not there at all, and the original is
-    only read. A `DataError` if `out` touches the data or is not empty, a `DiskError` if the disk is full.
+    only read. A `DataError` if `out` touches the data or is not empty, or if no example would be left; a `DiskError` if
+    the disk is full.
     """
     path, out = Path(path).expanduser(), Path(out).expanduser()
     for kind in keep:
@@ -80,6 +87,8 @@ def clean(
     contents = contents_of(path, part)
     decisions = decided(inspection.findings, set(keep))
     dropped = {decision.path for decision in decisions if decision.action == "drop"}
+    num_dropped = len(dropped.intersection(contents.examples))  # links that lead nowhere are no examples
+    _refuse_nothing_left(path, len(contents.examples) - num_dropped, inspection, decisions)
     mends: dict[str, set[str]] = {}
     for decision in decisions:
         if decision.action == "repair" and decision.path not in dropped and decision.kind != "absent-file":
@@ -109,7 +118,19 @@ def clean(
             for d in decisions
         )
         log = _write_log(folder, decisions)
-    return Cleaning(out, out / log, len(contents.examples), len(dropped), len(mends), decisions)
+    unmended = _unmended(inspection, keep)
+    if not unmended and len(contents.examples) - num_dropped == 1:
+        unmended = (found("refused", (), "1 example is left. Expected at least 2 to learn from.", evidence={}),)
+    return Cleaning(
+        out=out,
+        log=out / log,
+        num_examples=len(contents.examples),
+        dropped=num_dropped,
+        repaired=len(mends),
+        decisions=decisions,
+        trainable=out if contents.images and not unmended else None,
+        unmended=unmended,
+    )
 
 
 def decided(findings: Collection[Finding], keep: Collection[str] = ()) -> tuple[Decision, ...]:
@@ -131,7 +152,7 @@ def decided(findings: Collection[Finding], keep: Collection[str] = ()) -> tuple[
 
     for finding in findings:
         if finding.kind not in _GROUPS:
-            for name in finding.paths:
+            for name in finding.paths or ("",):  # what is said of the whole set is no file's fault
                 decide(finding, name, finding.action)
     for kind in _GROUPS:
         for finding in findings:
@@ -233,14 +254,44 @@ def _clean_table(path: Path, out: Path, inspection: Inspection, keep: set[str]) 
     if any(finding.kind == "corrupt" for finding in inspection.findings):
         raise DataError(f"{path} cannot be read, so nothing can be saved from it. Save it again.")
     decisions = decided(inspection.findings, keep)
+    num_examples = inspection.counts.get("rows", 0)
     rows: dict[str, list[int]] = {}
     dropped = {decision.path for decision in decisions if decision.action == "drop"}
     for name in dropped:
         match = re.fullmatch(r"(.*)\[(\d+)\]", name, re.DOTALL)
         if match is not None:
             rows.setdefault(match[1], []).append(int(match[2]))
+    _refuse_nothing_left(path, num_examples - len(dropped), inspection, decisions)
     repairs = [decision.path for decision in decisions if decision.action == "repair"]
     with new_folder(path, out, num_bytes=path.stat().st_size) as folder:
-        tables.cleaned(path, rows, repairs, folder / path.name)
+        num_repaired = tables.cleaned(path, rows, repairs, folder / path.name)
         log = _write_log(folder, decisions)
-    return Cleaning(out, out / log, inspection.counts.get("rows", 0), len(dropped), len(repairs), decisions)
+    copy = out / path.name
+    unmended = _unmended(inspection, keep) or tuple(tables.check_refusals(copy, inspection.part, ()))
+    return Cleaning(
+        out=out,
+        log=out / log,
+        num_examples=num_examples,
+        dropped=len(dropped),
+        repaired=num_repaired,
+        decisions=decisions,
+        trainable=None if unmended else copy,
+        unmended=unmended,
+    )
+
+
+def _unmended(inspection: Inspection, keep: Collection[str]) -> tuple[Finding, ...]:
+    return tuple(f for f in inspection.findings if f.severity == "critical" and (f.action == "keep" or f.kind in keep))
+
+
+def _refuse_nothing_left(path: Path, left: int, inspection: Inspection, decisions: Collection[Decision]) -> None:
+    if left:
+        return
+    dropped = Counter(decision.kind for decision in decisions if decision.action == "drop")
+    if not dropped:
+        raise DataError(" ".join([f"{path} holds no examples.", *(f.explanation for f in inspection.findings)]))
+    reasons = ", ".join(f"{KINDS[kind].title} {number:,}" for kind, number in dropped.items())
+    raise DataError(
+        f"No example of {path} would be left ({reasons}), so nothing was written. Expected at least 1. See them with "
+        f"`equipoise data check`; --keep {' '.join(dropped)} leaves them as they are."
+    )

@@ -47,6 +47,8 @@ class Contents:
     """Every dataset.json."""
     broken: tuple[str, ...] = ()
     """Links by the name of an example that lead nowhere."""
+    empty: tuple[str, ...] = ()
+    """Folders beside those of the classes in which there is nothing."""
 
     @property
     def examples(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ def contents_of(path: Path, part: str | None = None) -> Contents:
         absent={index: absent for one in arranged for index, absent in one.absent.items()},
         faults=tuple(fault for one in arranged for fault in one.faults),
         broken=() if root is None or part is not None else _broken_links(root),
+        empty=() if root is None else _empty_classes(root, {base for one in arranged for base in one.bases}),
         indices=tuple(name for name in visible if PurePosixPath(name).name == INDEX),
     )
 
@@ -127,6 +130,21 @@ def suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
+def empty_folders(root: Path) -> tuple[str, ...]:
+    """Visible folders without a visible file in them or below."""
+    empty: set[str] = set()
+    for folder, inner, names in os.walk(root, topdown=False):
+        below = [os.path.join(folder, name) for name in inner if is_visible(name)]
+        if not any(map(is_visible, names)) and empty.issuperset(below):
+            empty.add(folder)
+    found = (os.path.relpath(folder, root).replace(os.sep, "/") for folder in empty)
+    return tuple(sorted(filter(is_visible, found), key=natural_order))
+
+
+def _empty_classes(root: Path, bases: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in empty_folders(root) if name[: name.rfind("/") + 1] in bases)
+
+
 def _broken_links(root: Path) -> tuple[str, ...]:
     """Links that look like examples and lead nowhere: the walk over the files does not see them."""
     found = []
@@ -146,6 +164,8 @@ class _Arranged:
     unlabelled: list[str]
     absent: dict[str, tuple[str, ...]]
     faults: list[str]
+    bases: list[str]
+    """Where the folders of the classes lie, ending in "/" or empty."""
 
 
 def _of_kind(names: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
@@ -155,7 +175,7 @@ def _of_kind(names: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
 def _arranged(where: str, files: Files, names: list[str], part: str | None) -> _Arranged:
     """The parts and labels of the examples of one medium."""
     present = set(files.names)
-    arranged = _Arranged([], {}, {}, [], {}, [])
+    arranged = _Arranged([], {}, {}, [], {}, [], [])
     part = part.strip("/") if part is not None else None
     base = ""
     while base + INDEX not in present and not (part and any(name.startswith(f"{base}{part}/") for name in names)):
@@ -195,6 +215,7 @@ def _arranged(where: str, files: Files, names: list[str], part: str | None) -> _
             continue
         folders, loose = _tops(inside, root)
         if folders:
+            arranged.bases.append(root)
             arranged.labels |= {n: n[len(root) :].partition("/")[0] for n in inside if "/" in n[len(root) :]}
             arranged.unlabelled += loose
     if not arranged.labels and arranged.parts:  # loose beside the parts, where nothing has a class

@@ -15,7 +15,7 @@ from equipoise.data.files import Files, natural_order
 from equipoise.data.images import decode
 from equipoise.data.inspection import checks, pictures, sounds, tables, videos
 from equipoise.data.inspection.cache import entry_for, remember, remembered
-from equipoise.data.inspection.contents import Contents, contents_of, refuse_other_forms, thinned
+from equipoise.data.inspection.contents import Contents, contents_of, empty_folders, refuse_other_forms, thinned
 from equipoise.data.inspection.findings import Finding, Inspection, found, most_severe_first
 from equipoise.data.inspection.outliers import outliers
 
@@ -42,7 +42,8 @@ def inspected(
     is_table = path.is_file() and path.suffix.lower() in (".npy", ".npz")
     if not is_table:
         refuse_other_forms(path)
-    asked = [part, sounds.can_read_all(), videos.can_read()]
+    # Besides the files, what a look depends on.
+    asked = [part, sounds.can_read_all(), videos.can_read(), empty_folders(path) if path.is_dir() else ()]
     entry = entry_for(path, json.dumps(asked))
     known = None if fresh else remembered(path, entry)
     if known is None and most is not None:

@@ -126,6 +126,7 @@ def _kind(name: str, findings: Sequence[Finding], views: _Views) -> dict[str, ob
         "severity": severity,
         "tone": _TONES[severity],
         "count": f"{len(findings):,}",
+        "badge": f"{len(findings):,} {severity}{'s' * (len(findings) > 1 and severity != 'critical')}",
         "groups": groups,
         "tiles": tiles,
         "lines": lines,
@@ -147,11 +148,12 @@ def _status(inspection: Inspection) -> dict[str, str]:
     worst = next((severity for severity, count in number.items() if count), None)
     words = {"critical": "critical findings", "warning": "warnings", "note": "notes only", None: "clean"}
     looked = " · ".join(f"{count:,} {medium}" for medium, count in inspection.counts.items())
+    sentence = f"{looked} were looked at, each of them decoded once." if looked else "nothing could be read."
     source = f"{inspection.path}{f', part {inspection.part}' if inspection.part else ''}"
     return {
         "word": words[worst],
         "tone": _TONES.get(worst or "", "good"),
-        "sentence": f"{source}: {looked} were looked at, each of them decoded once.",
+        "sentence": f"{source}: {sentence}",
     }
 
 

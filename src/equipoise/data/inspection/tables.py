@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from equipoise.core.errors import DataError
-from equipoise.data.arrays import _archive, _keys, array  # the same choice of arrays as in training
+from equipoise.data.arrays import REMEDY, _archive, _keys, array  # the same choice of arrays as in training
 from equipoise.data.files import Files
 from equipoise.data.inspection.checks import judged
 from equipoise.data.inspection.contents import Contents
@@ -99,7 +99,8 @@ def load(path: Path, part: str | None) -> tuple[list[Table], list[Finding]]:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         text = f"It is not a readable array ({reason})."
-        return [], [found("corrupt", (path.name,), text, evidence={"reason": reason})]
+        # There is nothing that could be left of a single file.
+        return [], [replace(found("corrupt", (path.name,), text, evidence={"reason": reason}), action="keep")]
 
 
 def check_values(table: Table) -> Iterator[Finding]:
@@ -120,7 +121,7 @@ def check_values(table: Table) -> Iterator[Finding]:
         finding = found("refused", (table.key,), "", evidence=evidence)
         text = f"{table.key} holds whole numbers of type {values.dtype} from {low:g} to {high:g}; expected uint8."
         fits = low >= 0 and high <= 255
-        text += " `clean` saves them as uint8." if fits else " Bring them to 0..255 yourself."
+        text += " `clean` saves them as uint8." if fits else f" Bring them to 0..255, or {REMEDY}."
         yield replace(finding, explanation=text, action="repair" if fits else "keep")
     if values.dtype.kind != "f":
         return
@@ -135,7 +136,7 @@ def check_values(table: Table) -> Iterator[Finding]:
         return
     bytes_as_floats = low >= 0 and high <= 255
     text = f"{table.key} holds floats from {low:g} to {high:g}. "
-    text += "`clean` divides them by 255." if bytes_as_floats else "Divide by the largest possible value yourself."
+    text += "`clean` divides them by 255." if bytes_as_floats else f"Divide by the largest possible value, or {REMEDY}."
     finding = found("range", (table.key,), text, evidence=evidence)
     yield replace(finding, action="repair" if bytes_as_floats else "keep")
 
@@ -218,8 +219,8 @@ def contents_of_tables(tables: Sequence[Table]) -> Contents:
     )
 
 
-def cleaned(path: Path, drops: Mapping[str, Sequence[int]], repairs: Sequence[str], into: Path) -> None:
-    """Write the arrays of a file without some rows, those named in `repairs` as training wants them."""
+def cleaned(path: Path, drops: Mapping[str, Sequence[int]], repairs: Sequence[str], into: Path) -> int:
+    """Write the arrays of a file without some rows, those named in `repairs` as training wants them; count their rows."""
 
     def mended(key: str, values: np.ndarray) -> np.ndarray:
         values = np.delete(values, list(drops.get(key, ())), axis=0) if drops.get(key) else np.asarray(values)
@@ -229,8 +230,9 @@ def cleaned(path: Path, drops: Mapping[str, Sequence[int]], repairs: Sequence[st
 
     tables, _ = load(path, None)
     if path.suffix.lower() == ".npy":
-        np.save(into, mended(tables[0].key, tables[0].values))
-        return
+        values = mended(tables[0].key, tables[0].values)
+        np.save(into, values)
+        return len(values) if repairs else 0
     archive = _archive(path)
     beside = {table.label_key: table.key for table in tables if table.label_key is not None}
     arrays = {key: mended(key, archive[key]) for key in archive.files if key not in beside}
@@ -245,6 +247,7 @@ def cleaned(path: Path, drops: Mapping[str, Sequence[int]], repairs: Sequence[st
         for key, values in arrays.items():
             with packed.open(f"{key}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, values, allow_pickle=False)
+    return sum(len(arrays[key]) for key in repairs)
 
 
 def _has_part(path: Path, archive: np.lib.npyio.NpzFile, part: str) -> bool:
