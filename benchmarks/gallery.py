@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.restoration import ALONE, smoothed, squares, stages, telea, train
+from benchmarks.restoration import ALONE, smoothed, squares, stages, targets_of, telea, train
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import restored, whole_pictures
 from equipoise.runs.run import Run
@@ -62,7 +62,9 @@ def super_resolution(data: Path, seed: int) -> None:
     both = (("reconstruction", {**ALONE, "training.steps": 12_000}), ("adversarial", {}))
     runs = [train("sr4", stage, data / "t91.zip", seed, changes)[0] for stage, changes in both]
     rows = []
-    pairs = test_pairs(runs[0], data / "set5.zip") + test_pairs(runs[0], data / "set14.zip")[1::4]
+    pairs = (
+        test_pairs(runs[0], targets_of(data / "set5.zip")) + test_pairs(runs[0], targets_of(data / "set14.zip"))[1::4]
+    )
     for given, target in pairs[:6]:
         top, left = (max(side // 2 - 80, 0) for side in target.shape[2:])
         all_four = [enlarged(given, target), *(answer(run, given) for run in runs), target]
@@ -73,7 +75,7 @@ def super_resolution(data: Path, seed: int) -> None:
 def inpainting(data: Path, seed: int) -> None:
     """Holes, Telea's method where OpenCV is installed, reconstruction, adversarial, true."""
     runs = [run for run, _ in stages("inpainting", data / "t91.zip", seed)]
-    givens, targets = squares(runs[0], data / "set14.zip")
+    givens, targets = squares(runs[0], targets_of(data / "set14.zip"))
     classical, rows = telea(), []
     for given, target in list(zip(givens, targets))[3::12][:10]:
         known = target * (1 - given[-1:]) + given[-1:]
@@ -87,7 +89,7 @@ def denoising(data: Path, seed: int) -> None:
     """Noisy, non-local means, reconstruction, adversarial, true."""
     runs = [run for run, _ in stages("denoising", data / "t91.zip", seed)]
     rows = []
-    for given, target in test_pairs(runs[0], data / "set14.zip")[1::3][:4]:
+    for given, target in test_pairs(runs[0], targets_of(data / "set14.zip"))[1::3][:4]:
         top, left = (max(side // 2 - 90, 0) for side in target.shape[2:])
         answers = [given, smoothed(given, 0.8), *(answer(run, given) for run in runs), target]
         rows.append([cut(one, top, left, 180) for one in answers])

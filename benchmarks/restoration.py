@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -107,6 +108,17 @@ def of_pictures(run: Run, seconds: float, sets: dict[str, Path]) -> Iterator[dic
             yield row(run, name, metric, value, baseline=baseline, seconds=seconds)
 
 
+def targets_of(path: Path) -> Path:
+    """A folder of the large pictures of a set that has small ones beside them."""
+    folder = WORK / path.stem
+    with ZipFile(path) as file:
+        for name in file.namelist():
+            if name.endswith("_HR.png"):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / Path(name).name.replace("_HR", "")).write_bytes(file.read(name))
+    return folder
+
+
 # ---------------------------------------------------------------- super-resolution
 
 
@@ -124,7 +136,7 @@ def super_resolution(data: Path, seed: int) -> None:
 def inpainting(data: Path, seed: int) -> None:
     """Squares of 64 pixels with strokes and boxes: with a critic, and its reconstruction-only twin of equal steps."""
     for run, seconds in stages("inpainting", data / "t91.zip", seed):
-        keep(list(of_holes(run, seconds, data / "set14.zip")))
+        keep(list(of_holes(run, seconds, targets_of(data / "set14.zip"))))
 
 
 def of_holes(run: Run, seconds: float, path: Path) -> Iterator[dict[str, Any]]:
@@ -183,8 +195,9 @@ def telea() -> Callable[[torch.Tensor], torch.Tensor] | None:
 def denoising(data: Path, seed: int) -> None:
     """Colour images with noise of 25 levels: PSNR and perceptual distance beside non-local means."""
     for run, seconds in stages("denoising", data / "t91.zip", seed):
-        keep(list(of_pictures(run, seconds, {"set14": data / "set14.zip"})))
-        keep(list(of_means(run, data / "set14.zip", seconds)))
+        set14 = targets_of(data / "set14.zip")
+        keep(list(of_pictures(run, seconds, {"set14": set14})))
+        keep(list(of_means(run, set14, seconds)))
 
 
 def scans(data: Path, seed: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.restoration import ALONE, keep, row, train
+from benchmarks.restoration import ALONE, keep, row, targets_of, train
 from equipoise.data.open import open_source
 from equipoise.games.restorer import Restorer
 from equipoise.runs.restored import restored
@@ -112,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for run, seconds in trainings(options.data, options.seed):
-        x = picture(options.data / "set14.zip", HEIGHT // run.scale, WIDTH // run.scale)
+        x = picture(targets_of(options.data / "set14.zip"), HEIGHT // run.scale, WIDTH // run.scale)
         keep(list(compared(run, given_of(run, x), seconds)))
 
 

@@ -107,6 +107,73 @@ def test_clean_prints_json_and_keeps_what_it_is_told_to(command: Command, photos
     assert content["decisions"] == [{"kind": "duplicate", "action": "keep", "count": 1}]
 
 
+def test_after_an_array_was_cleaned_the_command_it_names_trains(command: Command, tmp_path: Path):
+    values = np.random.default_rng(0).integers(0, 256, (30, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "set.npy", values)
+    answer = command("data", "clean", "set.npy", "out")
+    assert answer.code == 0
+    (line,) = (line for line in answer.out.splitlines() if line.startswith("Next"))
+    settings = [*TINY, "data.size=8", "data.held_out=4", "training.steps=1"]
+    assert command(*line.split()[2:], "--run", tmp_path / "run", "--set", *settings).code == 0
+
+
+def test_clean_says_what_it_did_not_mend_in_place_of_a_command_that_would_fail(command: Command, tmp_path: Path):
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "set.npz", images=draw.integers(0, 256, (30, 8, 8), np.uint8), labels=np.zeros(5, int))
+    answer = command("data", "clean", "set.npz", "out")
+    assert answer.code == 20
+    assert "Refused by training: 1 left as they are" in answer.out
+    assert "Not mended   Refused by training: images: 5 labels for 30 examples. Expected one each" in answer.out
+    assert "Next" not in answer.out
+    answer = command("data", "clean", "set.npz", "again", "--json")
+    content = json.loads(answer.out)
+    assert (answer.code, content["trainable"], len(content["unmended"])) == (20, None, 1)
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_what_is_said_of_the_whole_set_stands_below_the_table(command: Command, tmp_path: Path, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "set.npz", images=draw.integers(0, 256, (30, 8, 8), np.uint8), labels=np.zeros(5, int))
+    answer = command("data", "check", "set.npz")
+    assert answer.code == 20
+    words = " ".join(answer.out.split())
+    assert "images: 5 labels for 30 examples. Expected one each" in words
+    assert max(map(len, answer.out.split("See them")[0].splitlines())) <= int(columns)
+    if columns == "80":
+        assert ["critical", "Refused", "by", "training", "1", "stays", "the", "whole", "set"] in [
+            line.split() for line in answer.out.splitlines()
+        ]
+
+
+def test_long_names_leave_the_other_columns_their_room(command: Command, photos: Path):
+    name = "a" * 60 + "-" + "b" * 60 + ".jpg"
+    (photos / "discs" / name).touch()
+    lines = command("data", "check", photos).out.splitlines()
+    (first,) = (number for number, line in enumerate(lines) if line.startswith("critical"))
+    assert lines[first].split()[:6] == ["critical", "Empty", "file", "1", "left", "out"]
+    told = lines[first].split()[-1] + "".join(line.strip() for line in lines[first + 1 : lines.index("", first)])
+    assert told == f"discs/{name}"
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_values_of_an_unknown_range_are_told_with_the_remedy(command: Command, tmp_path: Path, kind: type):
+    np.save(tmp_path / "set.npy", np.random.default_rng(0).integers(0, 9000, (30, 8, 8)).astype(kind))
+    words = " ".join(command("data", "check", "set.npy").out.split())
+    assert "data.range = [low, high]" in words
+    assert 'data.standardise = "range"' in words
+
+
+def test_an_array_that_cannot_be_read_is_said_to_be_so(command: Command, tmp_path: Path):
+    np.save(tmp_path / "set.npy", np.array([{}, {}]), allow_pickle=True)
+    answer = command("data", "check", "set.npy")
+    assert answer.code == 20
+    assert answer.out.startswith("set.npy: nothing could be read.")
+    assert "It is not a readable array" in answer.out
+    assert "Clean " not in answer.out
+    assert command("data", "clean", "set.npy", "out").code == 65
+
+
 def test_convert_makes_shards_to_train_on(command: Command, photos: Path, tmp_path: Path):
     answer = command("data", "convert", photos, tmp_path / "shards", "--per-shard", 8)
     assert answer.code == 0

@@ -214,6 +214,13 @@ def test_a_single_array_of_any_name_is_taken_and_several_are_not_guessed(tmp_pat
         array(savez(tmp_path, faces=bytes_of(3, 4, 4), houses=bytes_of(3, 4, 4)))
 
 
+@pytest.mark.parametrize(("images", "other"), [("faces", "houses"), ("images", "labels")])
+def test_what_a_recipe_cannot_set_is_said_to_belong_to_a_program(tmp_path, images, other):
+    path = savez(tmp_path, **{images: bytes_of(3, 4, 4), other: np.arange(4)})
+    with pytest.raises(DataError, match=r"save .*\(in a program: images_key=…"):
+        array(path)
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [

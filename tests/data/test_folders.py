@@ -102,6 +102,7 @@ def test_of_train_and_test_train_is_taken_and_said(write):
     assert first_bytes(source) == [1, 2]
     assert source.classes == ("cat", "dog")
     assert any("using 'train'" in note and "test, train" in note for note in source.notes)
+    assert any("--set data.part=…, or --part of `equipoise data`" in note for note in source.notes)
 
 
 @pytest.mark.parametrize("other", ["val", "valid", "validation"])
@@ -143,7 +144,8 @@ def test_other_files_are_ignored_and_counted(write):
 
 
 def test_images_beside_sub_folders_are_refused(write):
-    with pytest.raises(DataError, match=r"1 images beside 2 sub-folders with images \(a, b\).*Move"):
+    words = r"1 images beside 2 sub-folders with images \(a, b\).*Move.*: --set data.part=…, or --part of"
+    with pytest.raises(DataError, match=words):
         folder(write({"x.png": png(), "a/1.png": png(), "b/2.png": png()}))
 
 

@@ -173,6 +173,35 @@ def test_classes_of_very_different_size_are_noted(tmp_path):
     assert finding.evidence == {"largest": 31, "smallest": 3}
 
 
+def test_an_empty_folder_beside_the_classes_is_noted_until_it_is_gone(tmp_path):
+    good(tmp_path, 12)
+    for name in ("empty/deep", "discs/inside", ".hidden"):
+        (tmp_path / name).mkdir(parents=True)
+    (finding,) = inspected(tmp_path).findings
+    assert (finding.kind, finding.severity, finding.paths) == ("few-examples", "note", ())
+    assert finding.explanation == "The folder empty lies beside those of the classes and is empty."
+    (tmp_path / "empty" / "deep").rmdir()
+    (tmp_path / "empty").rmdir()
+    assert inspected(tmp_path).findings == ()
+
+
+def test_an_empty_folder_among_the_classes_of_a_part_is_noted(tmp_path):
+    good(tmp_path / "train", 12)
+    (tmp_path / "test" / "spirals").mkdir(parents=True)
+    assert inspected(tmp_path).findings == ()  # it is no class of train
+    good(tmp_path / "test", 12)
+    (finding,) = inspected(tmp_path, part="test").findings
+    assert finding.explanation.startswith("The folder test/spirals")
+
+
+def test_a_class_with_one_example_is_told_in_the_singular(tmp_path):
+    good(tmp_path, 12)
+    (tmp_path / "lonely").mkdir()
+    next((tmp_path / "discs").iterdir()).rename(tmp_path / "lonely" / "a.jpg")
+    (finding,) = inspected(tmp_path).findings
+    assert finding.explanation.startswith("The class lonely has 1 example; the median class has")
+
+
 def test_fewer_than_two_readable_images_are_refused_as_in_training(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded(picture(np.random.default_rng(0), "discs"), "PNG"))
     (tmp_path / "b.png").write_bytes(b"")

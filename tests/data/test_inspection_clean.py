@@ -185,6 +185,104 @@ def test_an_array_of_bytes_in_another_type_is_repaired(tmp_path, change):
         assert arrays["file"].tolist() == [0, 1, 2]
 
 
+def pictures(num: int = 6) -> np.ndarray:
+    """Good images, uint8 [N, 16, 16, 3]."""
+    draw = np.random.default_rng(0)
+    return np.stack([np.asarray(picture(draw, "discs").resize((16, 16))) for _ in range(num)])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_of_an_array_the_file_in_the_copy_is_what_can_be_trained_on(tmp_path, kind):
+    np.save(tmp_path / "set.npy", pictures().astype(kind))
+    result = clean(tmp_path / "set.npy", tmp_path / "out")
+    assert (result.trainable, result.unmended) == (tmp_path / "out" / "set.npy", ())
+    assert (result.written, result.repaired) == (6, 6)
+    assert len(open_source(tmp_path / "out" / "set.npy")) == 6
+
+
+def test_of_a_folder_the_copy_is_what_can_be_trained_on_unless_it_holds_sounds(tmp_path):
+    assert clean(few(tmp_path / "set"), tmp_path / "out").trainable == tmp_path / "out"
+    plant_sounds(tmp_path / "sounds", 2, num_good=10)
+    assert clean(tmp_path / "sounds", tmp_path / "out-sounds").trainable is None
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"images": pictures() * 3.7}, "holds floats from"),
+        ({"images": pictures().astype(np.uint16) * 200}, "whole numbers of type uint16"),
+        ({"images": pictures()[None].repeat(2, axis=0)}, "Reshape the array"),
+        ({"images": pictures(), "labels": np.zeros(5, int)}, "5 labels for 6 examples"),
+        ({"images": pictures() > 100}, "holds bool values"),
+    ],
+    ids=["range", "uint16", "five axes", "labels", "bool"],
+)
+def test_what_cannot_be_mended_is_told_of_the_copy(tmp_path, arrays, words):
+    np.savez(tmp_path / "set.npz", **arrays)
+    result = clean(tmp_path / "set.npz", tmp_path / "out")
+    (finding,) = result.unmended
+    assert words in finding.explanation
+    assert result.trainable is None
+    assert (finding.kind, "keep") in {(row["kind"], row["action"]) for row in log(tmp_path / "out")}
+
+
+def test_what_shows_only_once_the_rest_is_mended_is_told_too(tmp_path):
+    values = pictures() / 255
+    values[3, 0] = np.nan
+    np.savez(tmp_path / "set.npz", images=values[..., [0, 1, 2, 2]])
+    assert {finding.kind for finding in inspected(tmp_path / "set.npz").findings} == {"not-finite"}
+    (finding,) = clean(tmp_path / "set.npz", tmp_path / "out").unmended
+    assert f"{tmp_path / 'out' / 'set.npz'}: images has shape [5, 16, 16, 4]" in finding.explanation
+
+
+def test_labels_that_fit_by_chance_once_a_row_is_gone_are_not_trained_on(tmp_path):
+    values = pictures() / 255
+    values[3, 0] = np.nan
+    np.savez(tmp_path / "set.npz", images=values, labels=np.arange(5))
+    result = clean(tmp_path / "set.npz", tmp_path / "out")
+    assert ["5 labels for 6 examples" in finding.explanation for finding in result.unmended] == [True]
+    assert result.trainable is None
+
+
+def test_what_is_kept_although_critical_is_told(tmp_path):
+    folder = few(tmp_path / "set")
+    (folder / "bad.png").write_bytes(b"")
+    result = clean(folder, tmp_path / "out", keep=["empty-file"])
+    assert [finding.paths for finding in result.unmended] == [("bad.png",)]
+    assert result.trainable is None
+
+
+def test_one_example_that_is_left_is_too_little_to_train_on(tmp_path):
+    folder = few(tmp_path / "set", 1)
+    shutil.copyfile(folder / "0.png", folder / "1.png")
+    result = clean(folder, tmp_path / "out")
+    assert result.written == 1
+    assert [finding.explanation for finding in result.unmended] == [
+        "1 example is left. Expected at least 2 to learn from."
+    ]
+    assert result.trainable is None
+
+
+def test_a_decision_about_the_whole_set_is_logged_without_a_path(tmp_path):
+    for name, num in (("a", 23), ("b", 2), ("c", 2)):
+        few(tmp_path / "set" / name, 0)
+        draw = np.random.default_rng(len(name) + num + ord(name))
+        for number in range(num):
+            (tmp_path / "set" / name / f"{number}.png").write_bytes(encoded(picture(draw, "stripes"), "PNG"))
+    clean(tmp_path / "set", tmp_path / "out", keep=["near-duplicate"])
+    (row,) = (row for row in log(tmp_path / "out") if row["kind"] == "imbalance")
+    assert (row["path"], row["action"]) == ("", "keep")
+
+
+def test_links_that_lead_nowhere_are_no_examples(tmp_path):
+    folder = few(tmp_path / "set")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    (folder / "bad.png").write_bytes(b"")
+    result = clean(folder, tmp_path / "out")
+    assert (result.num_examples, result.dropped, result.written) == (13, 1, 12)
+    assert inspected(tmp_path / "out").counts == {"images": 12}
+
+
 def test_sounds_are_brought_to_the_rate_and_channels_of_the_others(tmp_path):
     truth = plant_sounds(tmp_path / "set", 2)
     clean(tmp_path / "set", tmp_path / "out")
@@ -300,7 +398,47 @@ def test_an_array_that_cannot_be_read_is_refused(tmp_path):
         clean(tmp_path / "set.npy", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"images": np.zeros((3, 8, 8, 3), np.uint8)}, r"No example of .* would be left \(Blank 3\).*--keep blank"),
+        ({"images": np.zeros((0, 8, 8, 3), np.uint8)}, "Expected at least 2 examples"),
+        ({"a": np.zeros(3), "b": np.zeros(3)}, "Rename the array"),
+    ],
+    ids=["blank", "no rows", "no known name"],
+)
+def test_a_copy_without_examples_is_not_written(tmp_path, arrays, words):
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(DataError, match=words):
+        clean(tmp_path / "set.npz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_which_nothing_would_be_left_is_refused(tmp_path):
+    (tmp_path / "set").mkdir()
+    for number in range(2):
+        Image.new("RGB", (8, 8), (number, 2, 3)).save(tmp_path / "set" / f"{number}.png")
+    with pytest.raises(DataError, match="would be left"):
+        clean(tmp_path / "set", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # The page
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 warning<"), (2, "2 warnings<")])
+def test_the_page_counts_in_the_plural(tmp_path, number, words):
+    folder = few(tmp_path / "set")
+    for value in range(number):
+        Image.new("RGB", (64, 64), (value, 2, 3)).save(folder / f"blank-{value}.png")
+    assert words in write_page(inspected(folder), tmp_path / "page.html").read_text("utf-8")
+
+
+def test_the_page_of_an_array_that_cannot_be_read_says_so_and_offers_no_cleaning(tmp_path):
+    np.save(tmp_path / "set.npy", np.array([{}, {}]), allow_pickle=True)
+    page = write_page(inspected(tmp_path / "set.npy"), tmp_path / "page.html").read_text("utf-8")
+    assert "set.npy: nothing could be read." in page
+    assert "equipoise data clean" not in page
 
 
 def test_the_page_shows_every_kind_and_needs_nothing_else(planted, tmp_path):

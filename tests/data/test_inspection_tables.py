@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.defects import picture, tone, wav
+from equipoise.data.arrays import REMEDY
 from equipoise.data.inspection import inspected, sounds
 from equipoise.data.inspection.findings import Inspection
 
@@ -68,6 +69,7 @@ def test_few_rows_out_of_range_are_at_fault_and_many_mean_the_scale(tmp_path, im
     assert (whole.kind, whole.paths, whole.action) == ("range", ("images",), "repair")
     (odd,) = looked(tmp_path, images=images * 10.0).findings
     assert (odd.kind, odd.action) == ("range", "keep")
+    assert REMEDY in odd.explanation
 
 
 def test_whole_numbers_that_are_no_bytes_are_repaired_where_they_fit(tmp_path, images):
@@ -75,6 +77,7 @@ def test_whole_numbers_that_are_no_bytes_are_repaired_where_they_fit(tmp_path, i
     assert (fits.kind, fits.action) == ("refused", "repair")
     (large,) = looked(tmp_path, images=images.astype(np.int64) * 9).findings
     assert (large.kind, large.action) == ("refused", "keep")
+    assert REMEDY in large.explanation
 
 
 @pytest.mark.parametrize(
@@ -138,6 +141,7 @@ def test_a_file_that_is_no_array_is_corrupt(tmp_path, name):
     inspection = inspected(tmp_path / name)
     assert inspection.exit_code == 20
     assert {finding.kind for finding in inspection.findings} <= {"corrupt", "refused"}
+    assert {finding.action for finding in inspection.findings} == {"keep"}  # clean has nothing to leave out
 
 
 # Sounds

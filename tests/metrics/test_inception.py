@@ -125,7 +125,7 @@ def test_another_file_is_refused_with_both_hashes(file):
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     with pytest.raises(CheckpointError, match=f"expected SHA-256 {FID_WEIGHTS_SHA256}, found {found}"):
         load_inception(file)
-    assert load_inception(file, sha256=found[:8]).fc.weight.shape == (1008, 2048)
+    assert load_inception(str(file), sha256=found[:8]).fc.weight.shape == (1008, 2048)
 
 
 def test_a_missing_file_is_not_downloaded(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ import equipoise
 from equipoise.core.errors import RecipeError
 from equipoise.runs import features
 from equipoise.runs import run as module
-from equipoise.runs.comparison import Contrast, compare, holm, write_page
+from equipoise.runs.comparison import Contrast, compare, holm, spelt_out, write_page
 from equipoise.runs.recipe import parse_setting
 from tests.cli.made import TINY
 
@@ -67,8 +68,6 @@ def test_p_values_are_corrected_for_their_number():
 
 
 def test_scores_of_different_provenance_are_refused_until_one_judge_measures_all(runs, tmp_path):
-    import shutil
-
     other = shutil.copytree(runs / "hinge-1", tmp_path / "other")
     entries = json.loads((other / "metrics.json").read_text())
     entries[-1]["provenance"]["num_fake"] = 19
@@ -80,9 +79,83 @@ def test_scores_of_different_provenance_are_refused_until_one_judge_measures_all
     assert not compare([runs / "hinge-0", other], judge=runs / "wasserstein-0", num=20).refused
 
 
-def test_a_run_that_was_never_evaluated_has_no_scores_to_compare(runs, tmp_path):
-    import shutil
+def judged_again(folder, *, step, fid, provenance=()):
+    """Write one more entry into metrics.json, as `equipoise evaluate` would."""
+    entries = json.loads((folder / "metrics.json").read_text())
+    last = entries[0]
+    entry = {**last, "step": step, "values": {**last["values"], "fid": fid}}
+    entry["provenance"] = {**last["provenance"], **dict(provenance)}
+    (folder / "metrics.json").write_text(json.dumps([*entries, entry]))
 
+
+def test_the_score_of_a_run_is_that_of_the_newest_step_whenever_it_was_measured(runs, tmp_path):
+    a, b = (shutil.copytree(runs / name, tmp_path / name) for name in ("hinge-0", "wasserstein-0"))
+    before = compare([a, b]).groups[0].scores("fid")
+    judged_again(a, step=0, fid=198.0)
+    assert compare([a, b]).groups[0].scores("fid") == before
+    last = json.loads((a / "metrics.json").read_text())[0]["step"]
+    judged_again(a, step=last, fid=5.0)
+    assert compare([a, b]).groups[0].scores("fid") == [5.0]
+
+
+def test_of_several_scores_of_a_step_the_one_that_all_runs_have_is_compared(runs, tmp_path):
+    a, b = (shutil.copytree(runs / name, tmp_path / name) for name in ("hinge-0", "wasserstein-0"))
+    before = compare([a, b])
+    step = before.members[0].measured["step"]
+    judged_again(a, step=step, fid=198.0, provenance={"num_real": 12, "num_fake": 12})
+    found = compare([a, b])
+    assert not found.refused
+    assert found.groups[0].scores("fid") == before.groups[0].scores("fid")
+    judged_again(b, step=step + 1, fid=198.0, provenance={"num_real": 13})
+    assert "num_real: 12 in hinge-0, 13 in wasserstein-0" in compare([a, b]).refused  # none in common: the last
+
+
+def test_a_run_that_went_on_since_it_was_judged_is_named(runs, tmp_path):
+    old = shutil.copytree(runs / "hinge-1", tmp_path / "old")
+    entries = json.loads((old / "metrics.json").read_text())
+    step, entries[0]["step"] = entries[0]["step"], 0
+    (old / "metrics.json").write_text(json.dumps(entries[:1]))
+    found = compare([runs / "hinge-0", old])
+    words = f"old was judged at step 0 and has reached {step}: evaluate it again."
+    assert found.to_json()["outdated"] == [words]
+    assert words in write_page(found, tmp_path / "page.html").read_text()
+
+
+def test_a_refusal_shows_the_first_digits_of_a_hash(runs, tmp_path):
+    other = shutil.copytree(runs / "hinge-1", tmp_path / "other")
+    entries = json.loads((other / "metrics.json").read_text())
+    here = entries[-1]["provenance"]["reference"]
+    entries[-1]["provenance"]["reference"] = "0123456789abcdef" * 4
+    (other / "metrics.json").write_text(json.dumps(entries))
+    assert f"reference: {here[:8]} in hinge-0, 01234567 in other." in compare([runs / "hinge-0", other]).refused
+
+
+def test_of_schedules_only_the_parts_that_differ_are_told():
+    rates = {"start": 1e-3, "end": 0.0, "shape": "cosine"}, {"start": 2e-3, "end": 0.0, "shape": "cosine"}
+    told = spelt_out({"game.loss": ("hinge", "hinge"), "D.rate": rates, "G.rate": (rates[0], 1e-3)})
+    assert told == {
+        "game.loss": ("hinge", "hinge"),
+        "D.rate.start": (1e-3, 2e-3),
+        "D.rate.end": (0.0, 0.0),
+        "D.rate.shape": ("cosine", "cosine"),
+        "G.rate": (rates[0], 1e-3),
+    }
+
+
+def test_a_page_of_one_recipe_shows_no_tests_and_no_best(runs, tmp_path):
+    one = write_page(compare([runs / "hinge-0", runs / "hinge-1"]), tmp_path / "one.html").read_text()
+    assert "1 recipe. Runs" in one
+    assert "Welch" not in one
+    assert "nowrap good" not in one
+    assert "green" not in one
+    two = write_page(compare([runs / "hinge-0", runs / "wasserstein-0"]), tmp_path / "two.html").read_text()
+    assert "2 recipes. Runs" in two
+    assert "Welch" in two
+    assert "nowrap good" in two
+    assert "green is the best mean" in two
+
+
+def test_a_run_that_was_never_evaluated_has_no_scores_to_compare(runs, tmp_path):
     bare = shutil.copytree(runs / "hinge-1", tmp_path / "bare")
     (bare / "metrics.json").unlink()
     assert "bare was never evaluated" in compare([runs / "hinge-0", bare]).refused

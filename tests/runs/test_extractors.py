@@ -1,5 +1,6 @@
 """Runs measured through other networks than their own: Inception from a file, or what a Python file makes."""
 
+import hashlib
 import json
 from functools import partial
 
@@ -33,6 +34,15 @@ def nothing():
 
 def flat():
     return lambda x: x.mean()
+
+def broken():
+    return lambda x: x.no_such_thing
+
+def infinite():
+    return lambda x: x.flatten(1).log()
+
+def constant():
+    return lambda x: torch.ones(len(x), 3)
 """
 
 
@@ -72,7 +82,7 @@ def test_a_network_of_a_python_file_answers_in_eval_mode_and_is_named_by_file_an
     plain = extractor_of(f"{backbone}:function")
     fid = evaluate(plain, x, fake=x, real_train=noise(30, 2)).fake.fid
     assert fid == pytest.approx(frechet_distance(x.flatten(1)[:, :3], x.flatten(1)[:, :3]), abs=1e-9)
-    assert plain.weights is None
+    assert plain.weights == hashlib.sha256(backbone.read_bytes()).hexdigest()
 
 
 def test_inception_measures_with_its_resizer_and_its_weights_in_the_provenance(tmp_path, monkeypatch):
@@ -105,6 +115,35 @@ def test_a_file_that_is_not_what_was_asked_for_is_refused(backbone, tmp_path):
         extractor_of(f"{backbone}:functoin")
     with pytest.raises(RecipeError, match=r"expected features \[N, D\]"):
         extractor_of(f"{backbone}:flat").answers(noise(4, 0))
+
+
+def test_two_files_of_one_name_are_two_feature_spaces(backbone, tmp_path):
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "backbone.py"
+    other.write_text(BACKBONE)
+    for name in ("function", "network"):
+        assert extractor_of(f"{other}:{name}").weights == extractor_of(f"{backbone}:{name}").weights
+    other.write_text(BACKBONE.replace(":, :3", ":, :4"))
+    for name in ("function", "network"):
+        assert extractor_of(f"{other}:{name}").weights != extractor_of(f"{backbone}:{name}").weights
+    other.write_text(BACKBONE)
+    seeded = extractor_of(f"{other}:network")
+    other.write_text(BACKBONE.replace("AvgPool2d(4)", "Linear(8, 8)"))
+    one = extractor_of(f"{other}:network")
+    torch.nn.init.zeros_(one.function[0].weight)
+    assert len({seeded.weights, one.weights}) == 2
+
+
+def test_a_network_that_fails_or_answers_nothing_of_use_is_refused(backbone):
+    x = noise(20, 0)
+    with pytest.raises(RecipeError, match=r"backbone\.py:broken stops with AttributeError: .*no_such_thing"):
+        extractor_of(f"{backbone}:broken").answers(x)
+    bad = int((x < 0).flatten(1).any(1).sum())
+    with pytest.raises(RecipeError, match=rf"backbone\.py:infinite answered NaN or infinity to {bad} of 20 examples"):
+        extractor_of(f"{backbone}:infinite").answers(x)
+    constant = extractor_of(f"{backbone}:constant")
+    with pytest.raises(RecipeError, match=r"backbone\.py:constant has the same features for all of 20 held-out"):
+        evaluate(constant, x, fake=noise(20, 1), real_train=noise(20, 2))
 
 
 def test_further_metrics_see_what_they_should():

@@ -123,10 +123,20 @@ def test_a_resumed_run_that_is_judged_no_more_forgets_what_it_trains_again(tmp_p
 
 def test_a_checkpoint_that_is_not_there_is_an_error_that_names_those_that_are(tmp_path):
     run = train(tmp_path / "run", SETTINGS)
-    with pytest.raises(CheckpointError, match=r"no checkpoint of step 3\. There are: 0, 2, 4, 6"):
+    with pytest.raises(RecipeError, match=r"no checkpoint of step 3\. There are: 0, 2, 4, 6"):
         run.sample(4, at=3)
-    with pytest.raises(CheckpointError, match=r"judging\.every"):
+    with pytest.raises(RecipeError, match=r"judging\.every"):
         run.sample(4, at="best")
+    Checkpoints(run.folder / "checkpoints").forget_from(0)
+    with pytest.raises(CheckpointError, match="no checkpoint yet"):
+        run.sample(4)
+
+
+def test_too_few_samples_are_the_fault_of_who_asked_for_them(tmp_path):
+    run = train(tmp_path / "run", SETTINGS)
+    with pytest.raises(RecipeError, match="--num 9: expected at least 10 samples"):
+        run.evaluate(num=9)
+    assert run.evaluate(num=10).num_samples == 10
 
 
 def test_a_wrong_metric_is_refused(tmp_path):

@@ -119,6 +119,18 @@ def test_the_page_shows_numbers_curves_and_facts(whole: tuple[Page, str]):
     assert page.tags.count("img") == 8  # the newest, the film, six earlier ones
 
 
+def test_an_evaluation_of_an_older_step_does_not_replace_the_newest(tmp_path: Path):
+    folder = made_up_run(tmp_path / "run", num_windows=3)
+    entries = json.loads((folder / "metrics.json").read_text())
+    old = {**entries[0], "step": 0, "values": {**entries[0]["values"], "fid": 198.0}}
+    newer = {**entries[1], "values": {**entries[1]["values"], "fid": 3.21}}
+    (folder / "metrics.json").write_text(json.dumps([*entries, newer, old]))
+    page, _ = page_of(folder)
+    assert "Step 600:" in page.text
+    assert "3.21" in page.text
+    assert "198" not in page.text.replace("ends at 198", "")
+
+
 def test_every_picture_has_words_and_keeps_its_label(whole: tuple[Page, str]):
     page, _ = whole
     assert all(page.alternatives)

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import equipoise
-from equipoise.core.errors import DataError, DiskError, DivergedError, RecipeError
+from equipoise.core.errors import DataError, DiskError, DivergedError, EquipoiseError, RecipeError
 from equipoise.engine.checkpoint import Checkpoints
 from equipoise.engine.trainer import Trainer
 from equipoise.runs import run as module
 from equipoise.runs.recipe import parse_setting
+from equipoise.runs.run import known_runs, snapshot_at
 from tests.cli.made import TINY
 
 SETTINGS = dict(map(parse_setting, TINY))
@@ -141,6 +142,28 @@ def test_damaged_metrics_are_set_aside(tmp_path):
     run.evaluate()
     assert len(json.loads((run.folder / "metrics.json").read_text())) == 1
     assert (run.folder / "metrics.damaged.json").read_text() == "[{"
+
+
+def test_beside_a_folder_that_is_none_the_runs_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "runs/other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "run.json").write_text("{}")
+    assert known_runs(tmp_path / "nosuch") == f"Runs here: {tmp_path / 'mine'}, {tmp_path / 'runs/other'}."
+    assert known_runs(tmp_path / "runs" / "nosuch") == f"Runs here: {tmp_path / 'runs/other'}."
+    assert known_runs(tmp_path / "mine" / "deep") == f"Runs here: {tmp_path / 'runs/other'}."
+    (tmp_path / "runs/other/run.json").unlink()
+    assert known_runs(tmp_path / "mine" / "deep") == "There are no runs here yet."
+
+
+def test_a_checkpoint_that_is_not_there_is_the_fault_of_who_asked_and_none_at_all_that_of_the_run(tmp_path):
+    for at in (123, "best"):
+        with pytest.raises(EquipoiseError) as error:
+            snapshot_at(tmp_path, at)
+        assert error.value.exit_code == 2
+    with pytest.raises(EquipoiseError) as error:
+        snapshot_at(tmp_path, "newest")
+    assert error.value.exit_code == 74
 
 
 def test_a_damaged_card_is_one_message(tmp_path):

@@ -97,6 +97,8 @@ def test_the_recipe_as_given_comes_first_and_later_calls_go_on(tmp_path):
     tune(opened(tmp_path / "study"), trials=2, repeats=0, quiet=True)
     assert states(made) == [(0, "COMPLETE"), (1, "COMPLETE")]
     assert tuning.study_of(made).trials[0].value == first.value
+    assert "WAITING" in [trial.state.name for trial in tuning.study_of(made).trials]  # laid out, but not asked for
+    assert "waiting" not in (made.folder / "tune.html").read_text()
 
 
 def test_a_killed_trial_is_taken_up_where_its_run_stands(tmp_path, monkeypatch):

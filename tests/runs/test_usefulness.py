@@ -1,11 +1,13 @@
 """Usefulness for a classifier: generators that are known to be perfect, wrong or useless, and a leak."""
 
+import math
+
 import pytest
 import torch
 
 from equipoise.core.errors import DataError
 from equipoise.data.classical import changed
-from equipoise.runs.usefulness import ARMS, CLASSICAL, Arm, Fold, Labelled, Outcome, usefulness
+from equipoise.runs.usefulness import ARMS, CLASSICAL, Arm, Fold, Labelled, Outcome, usefulness, write
 
 
 def blobs(num: int, seed: int) -> Labelled:
@@ -43,6 +45,15 @@ def test_precision_recall_and_f1_are_those_of_the_confusion_matrix():
     assert first == pytest.approx({"precision": 4 / 6, "recall": 4 / 5, "f1": 8 / 11})
     assert second == pytest.approx({"precision": 3 / 4, "recall": 3 / 5, "f1": 2 / 3})
     assert never == {"precision": 0, "recall": 0, "f1": 0}
+
+
+def test_of_a_single_training_no_spread_is_told(tmp_path):
+    one, two = (Outcome(REAL, accuracies, ((1, 0), (0, 1))) for accuracies in ((0.7,), (0.7, 0.7)))
+    assert math.isnan(one.spread)
+    assert (one.to_json()["spread"], two.to_json()["spread"]) == (None, 0.0)
+    page = write([one], ("a", "b"), tmp_path / "one", title="run")[1].read_text()
+    assert "<td>–</td><td>1</td>" in page
+    assert "<td>0.0</td><td>2</td>" in write([two], ("a", "b"), tmp_path / "two", title="run")[1].read_text()
 
 
 def test_the_confusion_counts_every_test_example_of_every_fold_and_seed():

@@ -60,7 +60,9 @@ def find_layout(where: str, files: Files, part: str | None) -> Layout:
         chosen = _training_part(images, base)
         if chosen is not None:
             parts = ", ".join(sorted(top[:-1] for top in _tops(images, base)))
-            notes.append(f"found the parts {parts}: using {chosen!r} (another: --set data.part=…, or --part of `equipoise data`)")
+            notes.append(
+                f"found the parts {parts}: using {chosen!r} (another: --set data.part=…, or --part of `equipoise data`)"
+            )
     elif part is not None and not has_part(base):
         folders = {str(parent) for name in images for parent in PurePosixPath(name).parents} - {"."}
         raise DataError(f"{where} has no images in a part named {part!r}. {nearest(part, folders)}")

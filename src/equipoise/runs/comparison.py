@@ -51,7 +51,7 @@ class Member:
         if self.measured is None or self.measured["step"] >= reached:
             return ""
         judged = self.measured["step"]
-        return f"{self.run.id} was judged at step {judged:,} and has reached {reached:,}: equipoise evaluate it."
+        return f"{self.run.id} was judged at step {judged:,} and has reached {reached:,}: evaluate it again."
 
     @property
     def recipe(self) -> tuple[tuple[str, str], ...]:
@@ -140,9 +140,9 @@ def compare(folders: Sequence[Path | str], *, judge: Path | str | None = None, n
     groups = grouped(members)
     refused = refusal(members)
     tests = () if refused else tuple(holm([test(m, groups[0], other) for other in groups[1:] for m in TOLD]))
-    everything = [spelt_out(group.members[0].settings) for group in groups]
+    everything = [dict(group.members[0].settings) for group in groups]
     keys = [key for key in dict.fromkeys(k for one in everything for k in one) if not key.startswith(UNTOLD)]
-    values = {key: tuple(one.get(key) for one in everything) for key in keys if key != SEED}
+    values = spelt_out({key: tuple(one.get(key) for one in everything) for key in keys if key != SEED})
     differences = {key: value for key, value in values.items() if any(one != value[0] for one in value)}
     return Comparison(groups, differences, refused, tests)
 
@@ -166,10 +166,16 @@ def rests_on(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return entry.get("provenance", {key: entry[key] for key in former})
 
 
-def spelt_out(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with a key for each part of a schedule."""
-    parts = {key: value if isinstance(value, Mapping) else {"": value} for key, value in settings.items()}
-    return {f"{key}.{name}".rstrip("."): part for key, value in parts.items() for name, part in value.items()}
+def spelt_out(values: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """The values of settings by group, with a key for each part of what is a schedule in all of them."""
+    spelt: dict[str, tuple[Any, ...]] = {}
+    for key, some in values.items():
+        if all(isinstance(value, Mapping) for value in some):
+            parts = dict.fromkeys(part for value in some for part in value)
+            spelt |= {f"{key}.{part}": tuple(value.get(part) for value in some) for part in parts}
+        else:
+            spelt[key] = some
+    return spelt
 
 
 def judged_anew(members: Sequence[Member], judge: Run, num: int | None) -> list[Member]:

@@ -806,10 +806,9 @@ def refuse_used(folder: Path, recipe: Recipe) -> None:
 
 def known_runs(folder: Path) -> str:
     """The runs in a folder that is none, beside it and in runs/, as a hint."""
-    places, here = (folder, folder.parent, Path("runs")), Path.cwd()
-    runs = sorted({path.parent.resolve() for place in places for path in place.glob("*/run.json")})[-5:]
-    names = [str(run.relative_to(here) if run.is_relative_to(here) else run) for run in runs]
-    return f"Runs here: {', '.join(names)}." if names else "There are no runs here yet."
+    places = (folder, folder.parent, Path("runs").resolve())
+    runs = sorted({path.parent for place in places for path in place.glob("*/run.json")})
+    return f"Runs here: {', '.join(str(run) for run in runs[-5:])}." if runs else "There are no runs here yet."
 
 
 def silent_console():

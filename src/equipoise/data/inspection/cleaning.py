@@ -289,7 +289,7 @@ def _refuse_nothing_left(path: Path, left: int, inspection: Inspection, decision
         return
     dropped = Counter(decision.kind for decision in decisions if decision.action == "drop")
     if not dropped:
-        raise DataError(" ".join([f"{path} holds no examples.", *(f.explanation for f in inspection.findings)]))
+        raise DataError(" ".join(f.explanation for f in inspection.findings) or f"{path} holds no examples.")
     reasons = ", ".join(f"{KINDS[kind].title} {number:,}" for kind, number in dropped.items())
     raise DataError(
         f"No example of {path} would be left ({reasons}), so nothing was written. Expected at least 1. See them with "

@@ -142,7 +142,12 @@ def check_values(table: Table) -> Iterator[Finding]:
 
 
 def check_labels(table: Table) -> Iterator[Finding]:
-    """Rows without a label: NaN, an empty text, or -1 where all others count from 0."""
+    """Rows without a label: NaN, an empty text, or -1 where all others count from 0; more or fewer labels than rows."""
+    if table.labels is not None and table.labels.ndim and len(table.labels) != len(table.values):
+        # Even beside other findings: without its bad rows the array could have as many rows as labels by chance.
+        text = f"{table.key}: {len(table.labels):,} labels for {len(table.values):,} examples. Expected one each; "
+        text += "save those that belong together as images and labels."
+        yield found("refused", (), text, evidence={"labels": len(table.labels), "examples": len(table.values)})
     for row in sorted(_without_label(table)):
         assert table.labels is not None
         label = str(table.labels[row])
