@@ -148,6 +148,9 @@ def test_remedies_fit_what_was_found():
     assert named["critic-too-weak"].remedies(slow, [Evidence("auc/held_out", 0.5, "")])[0] == first
     [first, *_] = named["critic-too-weak"].remedies({}, [Evidence("logits/held_out/std", 0.0, "")])
     assert first.settings == {"game.network.critic_width": 256}
+    faded = {"players.D.learning_rate": {"start": 1e-3, "end": 1e-6}, "players.G.learning_rate": 1e-3}
+    [first, *_] = named["critic-too-weak"].remedies(faded, [Evidence("auc/held_out", 0.5, "")])
+    assert first.settings == {"players.D.learning_rate": 1e-3}
     narrow = {"game.network.width": 64, "game.network.critic_width": 2}
     [first, *_] = named["critic-too-weak"].remedies(narrow, [Evidence("logits/held_out/std", 0.0, "")])
     assert first.settings == {"game.network.critic_width": 64}

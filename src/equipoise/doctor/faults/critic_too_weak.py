@@ -17,6 +17,7 @@ from equipoise.doctor.fault import (
     Settings,
     balanced_rates,
     optimiser_of_the_generator,
+    rate_limits,
     scaled_penalty,
 )
 from equipoise.doctor.finding import Evidence, Remedy
@@ -60,10 +61,11 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
     wider = Remedy({"game.network.critic_width": critic_width}, "A wider critic.", restarts=True)
     shown = {item.signal for item in evidence}
     differ = settings.get("players.D.rule", "adam") != settings.get("players.G.rule", "adam")
+    fades = fading(settings, "D") and not fading(settings, "G")
     return [
         *(
             [Remedy(optimiser_of_the_generator(settings), "It hardly moves: the generator's optimiser for both.")]
-            if "update/D" in shown or differ
+            if "update/D" in shown or differ or fades
             else []
         ),
         *([wider] if "logits/held_out/std" in shown else []),  # it moves, and says nothing
@@ -75,6 +77,12 @@ def remedies(settings: Settings, evidence: Sequence[Evidence]) -> list[Remedy]:
         *([Remedy(weaker, "A tenth of the penalties.")] if weaker else []),
         *([] if "logits/held_out/std" in shown else [wider]),
     ]
+
+
+def fading(settings: Settings, player: str) -> bool:
+    """Whether the learning rate of a player falls to next to nothing."""
+    lowest, highest = rate_limits(settings, player)
+    return lowest < 0.02 * highest
 
 
 FAULT = Fault(
