@@ -41,7 +41,7 @@ def inpainting() -> Recipe:
         network=Gated(width=24), critic=Patches(width=32, num_layers=2), warmup=0.3, perceptual=0.5, adversarial=0.05
     )
     data = PicturesData(crop=64, held_out=16, masks=(Irregular(share=0.6), Boxes(share=0.4)))
-    return restoring("inpainting", game, data, steps=6000, rate=5e-4)
+    return restoring("inpainting", game, data, steps=3000, rate=5e-4)
 
 
 def denoising() -> Recipe:
@@ -50,7 +50,7 @@ def denoising() -> Recipe:
         network=Dncnn(width=48, depth=12), critic=Patches(width=48), warmup=0.7, perceptual=0.5, adversarial=5e-3
     )
     data = PicturesData(crop=48, held_out=8, degrade=(Noise(sigma=(25.0, 25.0)),))
-    return restoring("denoising", game, data, steps=8000, rate=1e-3)
+    return restoring("denoising", game, data, steps=4000, rate=1e-3)
 
 
 def ct() -> Recipe:
@@ -58,7 +58,7 @@ def ct() -> Recipe:
     game = DenoisingSettings(network=Unet(width=32, depth=3), critic=Patches(width=32), warmup=1.0)
     dose = LowDose(low=-1000, high=1000, photons=(3e3, 3e3), views=90)
     data = PicturesData(crop=64, range=(0, 2000), held_out=40, held_out_at="end", gap=8, degrade=(dose,))
-    return restoring("ct", game, data, steps=4000, rate=1e-3)
+    return restoring("ct", game, data, steps=2000, rate=1e-3)
 
 
 def restoring(name: str, game: GameSettings, data: PicturesData, *, steps: int, rate: float) -> Recipe:
