@@ -12,7 +12,8 @@ from equipoise.core.errors import RecipeError
 from equipoise.runs import features
 from equipoise.runs import run as module
 from equipoise.runs.comparison import Contrast, compare, holm, spelt_out, write_page
-from equipoise.runs.recipe import parse_setting
+from equipoise.runs.recipe import parse_setting, to_toml, with_settings
+from equipoise.runs.run import Run
 from tests.cli.made import TINY
 
 SETTINGS = dict(map(parse_setting, TINY)) | {"judging.at_end": True, "judging.num_samples": 20}
@@ -140,6 +141,16 @@ def test_of_schedules_only_the_parts_that_differ_are_told():
         "D.rate.shape": ("cosine", "cosine"),
         "G.rate": (rates[0], 1e-3),
     }
+
+
+def test_two_rates_with_another_start_differ_in_that_alone(runs, tmp_path):
+    faster = shutil.copytree(runs / "hinge-0", tmp_path / "faster")
+    recipe = Run.open(faster).recipe
+    rate = recipe.players["D"].learning_rate
+    changed = with_settings(recipe, {"players.D.learning_rate.start": 2 * rate.start})
+    (faster / "recipe.toml").write_text(to_toml(changed))
+    differences = compare([runs / "hinge-0", faster]).differences
+    assert differences == {"players.D.learning_rate.start": (rate.start, 2 * rate.start)}
 
 
 def test_a_page_of_one_recipe_shows_no_tests_and_no_best(runs, tmp_path):

@@ -128,8 +128,9 @@ class Comparison:
 def compare(folders: Sequence[Path | str], *, judge: Path | str | None = None, num: int | None = None) -> Comparison:
     """Compare at least two runs; those that differ in nothing but the seed count as repetitions of one recipe.
 
-    Of each the newest step that was judged counts; if that was judged in several ways, the way that all have in common,
-    else the last. Or all are measured anew in the feature space of the run `judge`, against its held-out examples. Raises `RecipeError` for fewer than two runs, or for runs that make other shapes.
+    Of each the newest step that was judged counts; where that was judged in several ways, the way that all have in
+    common, else the last. Or all are measured anew in the feature space of the run `judge`, against its held-out
+    examples. Raises `RecipeError` for fewer than two runs, or for runs that make other shapes.
     """
     runs = [Run.open(folder) for folder in dict.fromkeys(Path(folder).resolve() for folder in folders)]
     if len(runs) < 2:
