@@ -16,6 +16,7 @@ from equipoise.metrics.image_quality import eight_bit, luma, psnr
 from equipoise.runs import restored, restoring
 from equipoise.runs import run as module
 from equipoise.runs.applying import apply_to_files
+from equipoise.runs.comparison import compare, write_page
 from equipoise.runs.provenance import read_label
 from equipoise.runs.recipe import Recipe, from_dict, parse_setting, parse_toml, to_toml, with_settings
 from tests.cli.made import TINY
@@ -128,6 +129,24 @@ def test_the_scores_of_what_was_given_are_those_of_bicubic_enlargement(pictures,
     assert result.given.psnr == pytest.approx(np.mean(values))
     other = run.evaluate_restoration(data=pictures)
     assert other.num_pictures == 8
+
+
+def test_restorations_are_compared_by_their_own_scores_on_the_same_pictures(pictures, tmp_path):
+    runs = [
+        trained(NOISE, tmp_path / f"{seed}", **{"data.path": str(pictures), "training.seed": seed}) for seed in (0, 1)
+    ]
+    for run in runs:
+        run.evaluate_restoration(data=pictures)
+    found = compare([run.folder for run in runs])
+    assert found.metrics == ("psnr", "ssim", "perceptual")
+    assert len(found.groups) == 1
+    assert "8 pictures of" in write_page(found, tmp_path / "page.html").read_text("utf-8")
+    runs[1].evaluate_restoration(data=pictures, num=3)
+    assert not compare([run.folder for run in runs]).refused  # the scores of all eight are there too
+    (tmp_path / "1" / "metrics.json").write_text(
+        json.dumps(json.loads((tmp_path / "1" / "metrics.json").read_text())[-1:])
+    )
+    assert "num_real: 8 in 0, 3 in 1" in compare([run.folder for run in runs]).refused
 
 
 def test_a_test_set_with_its_own_givens_is_taken_as_it_is(pictures, tmp_path):

@@ -35,7 +35,7 @@ def compare(
     from rich.table import Table
 
     from equipoise.runs import comparison
-    from equipoise.runs.comparison import TOLD, told
+    from equipoise.runs.comparison import told
 
     found = comparison.compare(runs, judge=judge, num=num)
     comparison.write_page(found, page)
@@ -47,11 +47,16 @@ def compare(
         console.print(f"The scores cannot be compared. {found.refused}", markup=False)
     else:
         table = Table(title="Scores, mean ± standard deviation over runs", title_justify="left")
-        for column in ("recipe", "runs", *TOLD):
+        for column in ("recipe", "runs", *found.metrics):
             table.add_column(column, justify="left" if column == "recipe" else "right", overflow="fold")
         for group in found.groups:
-            table.add_row(group.name, str(len(group.members)), *(told(group.scores(metric)) for metric in TOLD))
+            table.add_row(
+                group.name, str(len(group.members)), *(told(group.scores(metric)) for metric in found.metrics)
+            )
         console.print(table)
+        for one in found.members:
+            if one.outdated:
+                console.print(one.outdated, markup=False)
         for test in found.tests:
             console.print(f"{test.group}: {test.metric} {test.difference:+.3g}; {test.words}", markup=False)
     for key, values in found.differences.items():

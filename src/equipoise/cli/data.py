@@ -80,8 +80,8 @@ def clean(
 ) -> None:
     """Write a cleaned copy of data into a new folder. Leaves with 20 if critical findings are true of it, too.
 
-    The original is only read. What is broken is left out, what can be repaired is repaired, everything else is copied byte for byte. Every
-    decision stands in OUT/cleaning.jsonl, with its reason.
+    The original is only read. What is broken is left out, what can be repaired is repaired, everything else is copied
+    byte for byte. Every decision stands in OUT/cleaning.jsonl, with its reason.
 
     Parameters
     ----------

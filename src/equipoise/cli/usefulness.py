@@ -1,5 +1,6 @@
 """`equipoise usefulness`: what generated examples are worth to a classifier."""
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,8 @@ def usefulness(
     for column in ("trained on", "accuracy", "±", "trainings"):
         table.add_column(column, justify="left" if column == "trained on" else "right")
     for outcome in outcomes:
-        numbers = f"{100 * outcome.accuracy:.1f} %", f"{100 * outcome.spread:.1f}", str(len(outcome.accuracies))
+        spread = "–" if isnan(outcome.spread) else f"{100 * outcome.spread:.1f}"
+        numbers = f"{100 * outcome.accuracy:.1f} %", spread, str(len(outcome.accuracies))
         table.add_row(outcome.arm.name, *numbers)
     Console().print(table)
     print(f"Page: {paths[1]}")

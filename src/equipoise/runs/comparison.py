@@ -23,12 +23,15 @@ from equipoise.runs.register import UNTOLD
 from equipoise.runs.run import Run
 
 SEED = "training.seed"
-TOLD = ("fid", "kid", "precision", "recall", "density", "coverage")
+OF_SAMPLES = ("fid", "kid", "precision", "recall", "density", "coverage")
+TOLD = (*OF_SAMPLES, "psnr", "ssim", "perceptual")
+"""Scores of samples, and of restored pictures."""
 CURVES = {
     "probe/energy": ("Distance to the data", "Energy distance of made examples to held-out ones, seen by the doctor."),
     "probe/diversity": ("Variety", "Distances between made examples, relative to those between real ones."),
     "watch/accuracy": ("Critic's accuracy", "How often the critic scores a real example above a made one."),
 }
+DURING = {"fid": "FID while training", "coverage": "Coverage while training", "psnr": "PSNR while training"}
 SURE = 0.05
 
 
@@ -105,6 +108,11 @@ class Comparison:
     def members(self) -> list[Member]:
         return [member for group in self.groups for member in group.members]
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The scores that all of them have; none where they cannot be compared."""
+        return () if self.refused else shared_metrics(self.members)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -112,7 +120,7 @@ class Comparison:
                 {
                     "name": group.name,
                     "runs": [str(member.run.folder) for member in group.members],
-                    "scores": {m: group.scores(m) for m in TOLD} if not self.refused else None,
+                    "scores": {m: group.scores(m) for m in self.metrics} if not self.refused else None,
                     "findings": [list(member.findings) for member in group.members],
                 }
                 for group in self.groups
@@ -140,12 +148,18 @@ def compare(folders: Sequence[Path | str], *, judge: Path | str | None = None, n
         members = judged_anew(members, Run.open(judge), num)
     groups = grouped(members)
     refused = refusal(members)
-    tests = () if refused else tuple(holm([test(m, groups[0], other) for other in groups[1:] for m in TOLD]))
+    metrics = () if refused else shared_metrics(members)
+    tests = tuple(holm([test(m, groups[0], other) for other in groups[1:] for m in metrics]))
     everything = [dict(group.members[0].settings) for group in groups]
     keys = [key for key in dict.fromkeys(k for one in everything for k in one) if not key.startswith(UNTOLD)]
     values = spelt_out({key: tuple(one.get(key) for one in everything) for key in keys if key != SEED})
     differences = {key: value for key, value in values.items() if any(one != value[0] for one in value)}
     return Comparison(groups, differences, refused, tests)
+
+
+def shared_metrics(members: Sequence[Member]) -> tuple[str, ...]:
+    """The scores that all of these have."""
+    return tuple(m for m in TOLD if all(one.measured is not None and m in one.measured["values"] for one in members))
 
 
 def members_of(runs: Sequence[Run]) -> list[Member]:
@@ -270,12 +284,12 @@ def write_page(comparison: Comparison, path: Path) -> Path:
     """Write the comparison as an HTML page that needs nothing else."""
     best = {
         m: (min if m in LOWER else max)(comparison.groups, key=lambda g, m=m: mean(g.scores(m))).name
-        for m in (() if comparison.refused or len(comparison.groups) == 1 else TOLD)
+        for m in (() if len(comparison.groups) == 1 else comparison.metrics)
     }
     page = rendered(
         "comparison.html.jinja",
         comparison=comparison,
-        metrics=[] if comparison.refused else TOLD,
+        metrics=comparison.metrics,
         told=told,
         best=best,
         number=number,
@@ -301,7 +315,7 @@ def charts(members: Sequence[Member]) -> list[Chart]:
     lines: dict[str, list[Line]] = {}
     for index, one in enumerate(members):
         during = [entry for entry in entries(one.run.folder) if entry.get("during_training")]
-        for metric in ("fid", "coverage") if len(during) > 1 else ():
+        for metric in (m for m in DURING if len(during) > 1 and m in during[0]["values"]):
             steps, values = (array([e["step"] for e in during]), array([e["values"][metric] for e in during]))
             lines.setdefault(metric, []).append(Line(one.run.id, steps, values, index))
         journal = without_undone(read(one.run.folder / "signals.jsonl"))
@@ -310,5 +324,5 @@ def charts(members: Sequence[Member]) -> list[Chart]:
             if len(found) > 1:
                 steps, values = (array(column) for column in zip(*found))
                 lines.setdefault(name, []).append(Line(one.run.id, steps, values, index))
-    titles = {"fid": ("FID while training", ""), "coverage": ("Coverage while training", ""), **CURVES}
+    titles = {**{name: (title, "") for name, title in DURING.items()}, **CURVES}
     return [chart(*titles[name], some, exact=name in TOLD) for name, some in lines.items()]

@@ -241,6 +241,18 @@ def newest_entries(folder: Path) -> list[Any]:
     return [entry for entry in reversed(everything) if entry["step"] == last]
 
 
+def provenance_of(result: Restoration) -> dict[str, Any]:
+    """What the scores of restored pictures depend on beside the answers."""
+    return {
+        "features": result.features,
+        "data": result.data,
+        "num_fake": result.num_pictures,
+        "num_real": result.num_pictures,
+        "luma": result.luma,
+        "shave": result.shave,
+    }
+
+
 def write_entries(folder: Path, content: Sequence[Any]) -> None:
     """Write metrics.json anew."""
     with disk_errors("writing the metrics", folder):
@@ -253,14 +265,10 @@ def metrics_entry(step: int, result: Evaluation | Restoration) -> dict[str, Any]
         return {
             "step": step,
             "time": now(),
-            "features": result.features,
-            "data": result.data,
-            "num_fake": result.num_pictures,
-            "num_real": result.num_pictures,
             "values": vars(result.answer),
             "given": vars(result.given),
-            "luma": result.luma,
-            "shave": result.shave,
+            "provenance": (provenance := provenance_of(result)),
+            **provenance,
         }
     return {
         "step": step,

@@ -88,9 +88,10 @@ def entry(folder: Path, created: str, settings: dict[str, Any], *, before: dict[
 
 
 def scores(folder: Path) -> dict[str, float]:
-    """The newest evaluation; nothing where there is none."""
+    """The newest evaluation of the newest step that was judged; nothing where there is none."""
     try:
-        values = json.loads((folder / "metrics.json").read_text("utf-8"))[-1]["values"]
+        entries = json.loads((folder / "metrics.json").read_text("utf-8"))
+        values = max(reversed(entries), key=lambda entry: entry.get("step", 0))["values"]
         return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
     except (OSError, ValueError, LookupError, TypeError):
         return {}

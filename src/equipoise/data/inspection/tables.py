@@ -225,7 +225,8 @@ def contents_of_tables(tables: Sequence[Table]) -> Contents:
 
 
 def cleaned(path: Path, drops: Mapping[str, Sequence[int]], repairs: Sequence[str], into: Path) -> int:
-    """Write the arrays of a file without some rows, those named in `repairs` as training wants them; count their rows."""
+    """Write the arrays of a file without some rows, those named in `repairs` as training wants them; how many rows
+    these have."""
 
     def mended(key: str, values: np.ndarray) -> np.ndarray:
         values = np.delete(values, list(drops.get(key, ())), axis=0) if drops.get(key) else np.asarray(values)
