@@ -58,7 +58,8 @@ def test_a_critic_that_hardly_learns_is_found_with_evidence_and_remedies():
     assert finding.remedies
     text = str(doctor)
     assert "Critic too weak (warning), since step" in text
-    assert "try: Two time scales: a faster critic before a slower generator." in text
+    assert "try: It hardly moves: the generator's optimiser for both." in text
+    assert "players.D.learning_rate × 2, players.G.learning_rate × 0.25" in text
     assert "--set" not in text
 
 
@@ -74,6 +75,42 @@ def test_two_tensors_of_logits_are_enough_for_something():
     doctor = trained(Doctor(every=25), steps=100, networks=False, fakes=False)
     assert doctor.diagnosis.history.knows("auc/held_out", "logits/fake")
     assert "critic-too-strong (needs energy)" in str(doctor)
+
+
+def test_steps_that_begin_anew_are_refused():
+    doctor, logits = Doctor(every=10), torch.randn(8)
+    for step in range(20):
+        doctor.observe(step, real_logits=logits, fake_logits=logits)
+    with pytest.raises(ValueError, match="step 0 after step 19: expected a number that counts through all epochs"):
+        doctor.observe(0, real_logits=logits, fake_logits=logits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"held_out": torch.full((32, 2), float("nan"))}, "held_out holds values that are not finite"),
+        ({"train": [[1.0, 2.0]] * 32}, "train is of the type list: expected a tensor"),
+        ({"space": "critic"}, "space = 'critic': expected one of pixels, random"),
+    ],
+)
+def test_what_is_no_set_of_examples_is_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Doctor(**settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"real_logits": 0.5}, "Logits are a single number"),
+        ({"real_logits": torch.zeros(0)}, "or none"),
+        ({"losses": {"g": None}}, "The loss 'g' is None"),
+        ({"G": nn.Linear(3, 2)}, "Linear cannot be called with latents alone, of the shape"),
+    ],
+)
+def test_what_is_no_step_is_refused(given, words):
+    doctor = Doctor(held_out=torch.randn(32, 2), latents=torch.randn(32, 2), every=1)
+    with pytest.raises(ValueError, match=words):
+        doctor.observe(1, **{"real_logits": torch.randn(8), "fake_logits": torch.randn(8), **given})
 
 
 def test_values_that_are_not_finite_are_found_at_once():

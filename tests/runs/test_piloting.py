@@ -58,7 +58,7 @@ def test_the_whole_training_takes_as_many_steps_as_planned(saved):
 def test_the_resulting_recipe_can_be_trained_from_the_start(saved):
     recipe, _ = equipoise.load(saved.folder / "recipe-healed.toml")
     assert recipe.training.steps == 1000
-    assert recipe.players["D"].learning_rate.start == pytest.approx(2e-3)
+    assert recipe.players["D"].learning_rate.start == pytest.approx(1e-3)
 
 
 def test_the_run_can_be_sampled_resumed_and_shows_what_was_done(saved):

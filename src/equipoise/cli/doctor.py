@@ -9,7 +9,9 @@ from cyclopts import Parameter
 
 
 def doctor(run: Path, /, *, as_json: Annotated[bool, Parameter(name="--json", negative=())] = False) -> None:
-    """Say what is wrong with a training, under way or finished. Leaves with 0 (healthy), 10 (warning) or 20 (critical).
+    """Say what is wrong with a training, under way or finished.
+
+    Leaves with 0 (healthy), 10 (warning), 20 (critical) or 30 (nothing to judge).
 
     Parameters
     ----------

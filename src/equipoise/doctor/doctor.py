@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from equipoise.monitor.probes import NUM, Scene, looked_at, remembered, watching
 from equipoise.monitor.spaces import space_of
 
 SOON = (2, 5, 10)
+Space = Literal["pixels", "random"]
 
 
 class Doctor:
@@ -42,15 +43,14 @@ class Doctor:
         train: Tensor | None = None,
         latents: Tensor | None = None,
         every: int = 50,
-        space: Literal["pixels", "random"] = "random",
+        space: Space = "random",
     ):
         if every < 1:
             raise ValueError(f"every = {every}: expected a number of steps of at least 1.")
+        if space not in get_args(Space):
+            raise ValueError(f"space = {space!r}: expected one of {', '.join(get_args(Space))}.")
         for name, x in (("held_out", held_out), ("train", train)):
-            if x is not None and (x.ndim < 2 or len(x) < 16):
-                raise ValueError(
-                    f"{name} has the shape {tuple(x.shape)}: expected at least 16 examples, [N, ...]; 256 are better."
-                )
+            check_examples(name, x)
         self.every, self.latents = every, latents
         self.diagnosis = Diagnosis()
         some = held_out if held_out is not None else train
@@ -62,6 +62,8 @@ class Doctor:
         self.weighed_at = -1
         """The step after which those weights were the networks'."""
         self.known: set[str] = set()
+        self.step = 0
+        """Of the newest call."""
 
     @torch.no_grad()
     def observe(
@@ -78,9 +80,16 @@ class Doctor:
         """Take in one step; what was found for the first time is returned, and is in `findings()` from now on.
 
         Logits [N] or [N, ...] (means are taken over the rest), the fakes [N, *shape] that they are of, the networks
-        after their updates, and losses by name. Raises ValueError for fakes of another shape than the held-out ones.
+        after their updates, and losses by name. Raises ValueError for what is not that: fakes of another shape than the
+        held-out ones, steps that begin anew, logits that are a single number.
         """
+        if step < self.step:
+            raise ValueError(f"step {step} after step {self.step}: expected a number that counts through all epochs.")
+        self.step = step
+        real_logits, fake_logits = flat(real_logits), flat(fake_logits)
         numbers: dict[str, Tensor | float] = dict(losses or {})
+        if odd := [name for name, value in numbers.items() if not isinstance(value, Tensor | int | float)]:
+            raise ValueError(f"The loss {odd[0]!r} is {numbers[odd[0]]!r}: expected a number or a tensor.")
         if fake is not None and self.scene.held_out is not None:
             self.check(fake)
             self.fakes = [*self.fakes, fake.detach()][-max(NUM // max(len(fake), 1), 1) :]
@@ -94,7 +103,7 @@ class Doctor:
         self.remember(step, G=G, D=D)
         devices = sorted({x.device for x in (real_logits, fake_logits) if x.is_cuda}, key=str)
         with judging([*players.values()]), torch.random.fork_rng(devices=devices):
-            scene = self.seen(flat(real_logits), flat(fake_logits), G, D)
+            scene = self.seen(real_logits, fake_logits, G, D)
             numbers |= looked_at(scene)
         if scene.fake is not None and self.latents is not None:
             self.scene = replace(self.scene, past=remembered(scene, scene.fake))
@@ -159,6 +168,20 @@ class Doctor:
             )
 
 
+def check_examples(name: str, x: Tensor | None) -> None:
+    """Raise ValueError unless these are enough examples, and numbers."""
+    if x is None:
+        return
+    if not isinstance(x, Tensor):
+        raise ValueError(f"{name} is of the type {type(x).__name__}: expected a tensor of examples, [N, ...].")
+    if x.ndim < 2 or len(x) < 16:
+        raise ValueError(
+            f"{name} has the shape {tuple(x.shape)}: expected at least 16 examples, [N, ...]; 256 are better."
+        )
+    if not x.isfinite().all():
+        raise ValueError(f"{name} holds values that are not finite (NaN or ±∞). Clean the data, or leave them out.")
+
+
 @contextmanager
 def judging(networks: Sequence[nn.Module]) -> Iterator[None]:
     """Inside, the networks are in eval mode; afterwards, every module's mode is as before."""
@@ -173,9 +196,9 @@ def judging(networks: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def flat(logits: Tensor) -> Tensor:
-    """One logit per example. Raises ValueError for a single number."""
-    if not isinstance(logits, Tensor) or logits.ndim == 0:
-        raise ValueError("Logits are a single number: expected one per example, a tensor [N] or [N, ...].")
+    """One logit per example. Raises ValueError for a single number, or none."""
+    if not isinstance(logits, Tensor) or logits.ndim == 0 or not logits.numel():
+        raise ValueError("Logits are a single number, or none: expected one per example, a tensor [N] or [N, ...].")
     return logits.detach().float().flatten(1).mean(1) if logits.ndim > 1 else logits.detach().float()
 
 
@@ -194,10 +217,12 @@ def answer(network: nn.Module, x: Tensor, what: str) -> Any:
     parameter = next((p for p in network.parameters() if p.is_floating_point()), None)
     try:
         return network(x if parameter is None else x.to(parameter.device, parameter.dtype))
-    except TypeError as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, RuntimeError) as error:
         raise ValueError(
-            f"{type(network).__name__} cannot be called with {what} alone: {error}. Pass a module that fills in the "
-            "rest, or leave the network out."
+            f"{type(network).__name__} cannot be called with {what} alone, of the shape {tuple(x.shape)}: {error}. "
+            "Pass a module that fills in the rest, or leave the network out."
         ) from error
 
 

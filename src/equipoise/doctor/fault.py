@@ -6,6 +6,7 @@ from typing import Any
 
 from equipoise.doctor.finding import Evidence, Remedy, Severity
 from equipoise.doctor.history import History
+from equipoise.doctor.words import RATE
 
 Settings = Mapping[str, Any]
 """A recipe as dotted keys and plain values; empty where there is no recipe."""
@@ -60,7 +61,7 @@ class Fault:
 def scaled_rate(settings: Settings, player: str, factor: float) -> dict[str, Any]:
     """The learning rate of a player, times a factor: a number or a schedule. 2e-4 where the recipe names none."""
     key = f"players.{player}.learning_rate"
-    rate = settings.get(key, 2e-4)
+    rate = settings.get(key, RATE)
     if isinstance(rate, Mapping):
         return {key: {**rate, **{end: rate[end] * factor for end in ("start", "end") if end in rate}}}
     return {key: rate * factor}
@@ -78,7 +79,7 @@ def unraised_rate(settings: Settings, player: str) -> dict[str, Any]:
 def capped_rate(settings: Settings, player: str, factor: float) -> dict[str, Any]:
     """The learning rate of a player, nowhere above so much of its highest value: schedules keep what is below that."""
     key, cap = f"players.{player}.learning_rate", factor * highest_rate(settings, player)
-    rate = settings.get(key, 2e-4)
+    rate = settings.get(key, RATE)
     if isinstance(rate, Mapping):
         return {key: {**rate, **{end: min(rate[end], cap) for end in ("start", "end") if end in rate}}}
     return {key: cap}
@@ -86,12 +87,13 @@ def capped_rate(settings: Settings, player: str, factor: float) -> dict[str, Any
 
 def optimiser_of_the_generator(settings: Settings) -> dict[str, Any]:
     """The critic moves by the generator's rule and rates."""
-    return {key.replace(".G.", ".D.", 1): value for key, value in settings.items() if key.startswith("players.G.")}
+    copied = {key.replace(".G.", ".D.", 1): value for key, value in settings.items() if key.startswith("players.G.")}
+    return {"players.D.learning_rate": RATE, **copied}
 
 
 def rate_limits(settings: Settings, player: str) -> tuple[float, float]:
     """The lowest and the highest learning rate of a player."""
-    rate = settings.get(f"players.{player}.learning_rate", 2e-4)
+    rate = settings.get(f"players.{player}.learning_rate", RATE)
     ends = (rate.get("start", 0.0), rate.get("end", 0.0)) if isinstance(rate, Mapping) else (rate, rate)
     return float(min(ends)), float(max(ends))
 

@@ -6,6 +6,9 @@ from itertools import pairwise
 
 from equipoise.doctor.finding import Finding
 
+RATE = 2e-4
+"""The learning rate that remedies start from where none is known."""
+FEW = 8
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -47,6 +50,17 @@ def setting(key: str, value: object) -> str:
     return f"{key}={value:.6g}" if isinstance(value, float) else f"{key}={value}"
 
 
+def change(key: str, value: object) -> str:
+    """A change of a recipe in words, where nobody knows what the recipe was: learning rates as multiples.
+
+    >>> change("players.G.learning_rate", 5e-5)
+    'players.G.learning_rate × 0.25'
+    """
+    if key.endswith(".learning_rate") and isinstance(value, float):
+        return f"{key} × {value / RATE:.3g}"
+    return setting(key, value)
+
+
 def options(settings: Mapping[str, object]) -> str:
     """Changes of a recipe as options of `equipoise train`."""
     return " ".join(f"--set {setting(key, value)}" for key, value in settings.items())
@@ -76,6 +90,7 @@ def paragraph(finding: Finding, *, first: bool, recipe: bool) -> Iterable[str]:
             yield f"       {remedy.why}"
         else:
             yield f"  {word}: {remedy.why}{anew}"
+            yield f"       {', '.join(change(key, value) for key, value in remedy.settings.items())}"
 
 
 def told(findings: Sequence[Finding], silent: Mapping[str, str], *, looks: int, recipe: bool = True) -> str:
@@ -86,7 +101,8 @@ def told(findings: Sequence[Finding], silent: Mapping[str, str], *, looks: int, 
     for index, finding in enumerate(findings):
         lines += [*paragraph(finding, first=index == 0, recipe=recipe), ""]
     if not findings:
-        lines += [f"No fault in {looks} looks.", ""]
+        few = " Most faults show after several looks only." if looks < FEW else ""
+        lines += [f"No fault in {looks} look{'s' * (looks != 1)}.{few}", ""]
     if silent:
         lines.append("Could not be judged, for want of signals:")
         lines += [f"  {name} (needs {signals})" for name, signals in silent.items()]

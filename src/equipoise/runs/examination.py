@@ -27,7 +27,9 @@ class Examination:
 
     @property
     def exit_code(self) -> int:
-        """0 without a fault that is still there, 10 with warnings, 20 with a critical one."""
+        """0 without a fault that is still there, 10 with warnings, 20 with a critical one, 30 with nothing to judge."""
+        if not self.looks:
+            return 30
         severities = {finding.severity for finding in self.findings if finding.active}
         return 20 if "critical" in severities else 10 if severities else 0
 
@@ -43,7 +45,7 @@ class Examination:
         }
 
     def __str__(self) -> str:
-        head = f"{self.name}: {self.looks} looks, up to step {self.step:,}."
+        head = f"{self.name}: {self.looks} look{'s' * (self.looks != 1)}, up to step {self.step:,}."
         return "\n".join([head, *self.notes, "", told(self.findings, self.silent, looks=self.looks)])
 
 
@@ -55,6 +57,8 @@ def examine(path: Path | str) -> Examination:
     """
     path = Path(path)
     journal = path if path.is_file() else path / "signals.jsonl"
+    if not path.exists():
+        raise RecipeError(f"{path} does not exist. Expected a run folder or a journal of signals.")
     if not journal.is_file() and not (path / "run.json").is_file():
         raise RecipeError(f"{path} is neither a run folder nor a journal of signals: expected {journal.name} in it.")
     notes: list[str] = []

@@ -55,12 +55,14 @@ class Pilot:
         self.autopilot = Autopilot(fits=self.fits)
         self.earlier = interventions(self.run.folder)
         for row in self.earlier:
-            row["outcome"] = "not judged" if row["outcome"] == "on probation" else row["outcome"]
+            if row["outcome"] == "on probation":
+                row |= {"outcome": "not judged", "reason": "Training was interrupted during the probation."}
             self.autopilot.tried.add((row["fault"], row["why"]))
         self.autopilot.earlier = len(self.earlier)
         if self.earlier:
             steps = int(self.earlier[0].get("steps", self.original.training.steps))
             self.original = self.original.model_copy(update={"training": replace(self.original.training, steps=steps)})
+            self.write()
 
     def fits(self, remedy: Remedy, undone: Intervention | None) -> bool:
         """Whether the recipe with these changes, and without what is undone, is another one and can be played."""

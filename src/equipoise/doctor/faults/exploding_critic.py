@@ -44,7 +44,7 @@ def symptom(history: History) -> list[Evidence]:
     if history.knows("energy") and not harm(history):
         return []
     if sizes[name] > BEYOND or (sizes[name] > LIMIT and growing and not history.last("auc/held_out") > WON):
-        return [Evidence(name, sizes[name], f"below {LIMIT:.0f}, and not growing")]
+        return [Evidence(name, history.last(name), f"between -{LIMIT:.0f} and {LIMIT:.0f}, and not growing")]
     return []
 
 
