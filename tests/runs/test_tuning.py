@@ -147,6 +147,15 @@ def test_a_folder_with_another_study_is_refused(tmp_path):
         search(tmp_path / "other", over=(Choice("game.los", ("hinge", "minimax")),))
 
 
+def test_a_study_that_another_process_is_just_beginning_is_joined(tmp_path):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for name in (".base.toml.17.tmp", "base.toml", ".study.json.17.tmp"):
+        (folder / name).write_text("half")
+    assert search(folder) == search(folder)
+    assert opened(folder).over == OVER
+
+
 def test_two_processes_share_a_study_and_no_trial_is_lost_or_made_twice(tmp_path):
     settings = [f"{key}={value}" for key, value in SETTINGS.items() if not isinstance(value, bool)]
     command = [sys.executable, "-m", "equipoise", "tune", "ring", "--trials", "3", "--repeats", "0", "--set", *settings]

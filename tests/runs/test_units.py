@@ -207,7 +207,7 @@ def test_a_run_is_judged_by_another_in_the_units_of_the_data(tmp_path, vectors, 
     monkeypatch.setattr(
         comparison, "evaluate", lambda *given, fake, **more: (seen.append(fake), evaluate(*given, fake=fake, **more))[1]
     )
-    comparison.judged_anew([comparison.member(judge), comparison.member(other)], judge, None)
+    comparison.judged_anew(comparison.members_of([judge, other]), judge, None)
     seed = stable_seed(0, "evaluation")
     assert torch.allclose(seen[0], raw(judge, 20, seed), atol=1e-4)
     assert torch.allclose(seen[1], standard(judge).forward(raw(other, 20, seed)))

@@ -2,11 +2,20 @@
 
 import importlib.util
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from equipoise.core.errors import RecipeError, nearest
 from equipoise.runs.recipe import Recipe
+
+
+class Uncached(SourceFileLoader):
+    """Reads the source anew: Python's cache of compiled files goes by their second and length alone."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def is_python_recipe(origin: str) -> bool:
@@ -29,7 +38,7 @@ def python_object(origin: str, what: str) -> Any:
     if not path.is_file():
         raise RecipeError(f"There is no file {path}: expected FILE.py:FUNCTION, where the function returns {what}.")
     name = f"equipoise_recipe_{path.stem}"  # a file called random.py must not replace Python's own
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=Uncached(name, str(path)))
     if spec is None or spec.loader is None:
         raise RecipeError(f"{path} cannot be loaded as Python.")
     module = importlib.util.module_from_spec(spec)

@@ -185,13 +185,15 @@ def begin(search: Search) -> Search:
                 f"by `equipoise tune {search.folder}`, or choose another folder by --folder."
             )
         return search
-    if search.folder.exists() and any(search.folder.iterdir()):
+    found = {one.name.lstrip(".") for one in search.folder.iterdir()} if search.folder.exists() else set()
+    if "study.json" not in found and any(not name.startswith(("base.toml", "study.json")) for name in found):
         raise RecipeError(f"{search.folder} is not empty and holds no study: choose a folder that is new or empty.")
-    with disk_errors("creating the study", search.folder):
-        search.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(search.folder / "base.toml", base.encode())
-        replace_file(search.folder / "study.json", card.encode())
-    return search
+    if "study.json" not in found:  # otherwise another process has just begun it
+        with disk_errors("creating the study", search.folder):
+            search.folder.mkdir(parents=True, exist_ok=True)
+            replace_file(search.folder / "base.toml", base.encode())
+            replace_file(search.folder / "study.json", card.encode())
+    return begin(search)
 
 
 def opened(folder: Path) -> Search:
