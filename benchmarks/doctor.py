@@ -270,10 +270,11 @@ def rows() -> list[dict[str, Any]]:
     for cell, row in everything:
         if (cell.fault, cell.variant) == ("healthy", "base"):
             references[cell.world].append(row["scores"])
-    rescued = {
-        way: {cell: good_enough(row["scores"], references[cell.world]) for cell, row in trained(way)}
-        for way in ("autopilot", "retry")
-    }
+    treated = dict(trained("autopilot"))
+    rescued, retried = (
+        {cell: good_enough(row["scores"], references[cell.world]) for cell, row in some.items()}
+        for some in (treated, dict(trained("retry")))
+    )
     found = []
     for cell, row in everything:
         said = verdict(list(without_undone(row["lines"])), cell.fault)
@@ -285,12 +286,14 @@ def rows() -> list[dict[str, Any]]:
                 "looks": said.looks,
                 "outcome_healthy": good_enough(row["scores"], references[cell.world]),
                 "steps_to_detection": None if said.found_at is None else said.found_at - row["onset"],
-                "rescued": rescued["autopilot"].get(cell),
-                "retried": rescued["retry"].get(cell),
+                "rescued": rescued.get(cell),
+                "retried": retried.get(cell),
+                "interventions": len(treated[cell]["interventions"]) if cell in treated else None,
                 "remedy": row["remedy"],
                 "scores": {name: round(value, 4) for name, value in row["scores"].items()},
                 "ending": row["ending"],
                 "commit": row.get("commit"),
+                "treated_at": treated[cell]["commit"] if cell in treated else None,
             }
         )
     return found
@@ -318,6 +321,7 @@ def summary(found: Sequence[Mapping[str, Any]], split: str, dose: str) -> dict[s
     looks = sum(row["looks"] for row in healthy)
     treated = [row for row in planted if row["remedy"] and row["rescued"] is not None]
     failed = [row for row in treated if not row["outcome_healthy"]]
+    watched = [row for row in some if row["outcome_healthy"] and row["rescued"] is not None]
     waits = [row["steps_to_detection"] for row in planted if row["steps_to_detection"] is not None]
     return {
         "split": split,
@@ -334,6 +338,9 @@ def summary(found: Sequence[Mapping[str, Any]], split: str, dose: str) -> dict[s
         "upper_bound_95": round(1000 * poisson_bound(alarms) / looks, 3) if looks else None,
         "broken": len(failed),
         "rescue_rate": share(row["rescued"] for row in failed),
+        "healthy_under_autopilot": len(watched),
+        "healthy_touched": sum(row["interventions"] > 0 for row in watched),
+        "healthy_made_worse": sum(not row["rescued"] for row in watched),
         "rescue_rate_left_alone": share(row["outcome_healthy"] for row in treated),
         "rescue_rate_reload_retry": share(row["retried"] for row in failed if row["retried"] is not None),
     }
@@ -370,6 +377,12 @@ def show(found: Sequence[Mapping[str, Any]], summaries: Sequence[Mapping[str, An
                 f"{s['healthy_windows']:,} | {percent(s['rescue_rate'])} of {s['broken']} | "
                 f"{percent(s['rescue_rate_left_alone'])} | {percent(s['rescue_rate_reload_retry'])} |"
             )
+        watched, touched, worse = (
+            sum(s[key] for s in chosen if s["dose"] == "large")
+            for key in ("healthy_under_autopilot", "healthy_touched", "healthy_made_worse")
+        )
+        if watched:
+            yield f"\nHealthy ones under the autopilot: {watched}, of them touched {touched}, made worse {worse}."
         yield f"\nLarge dose, {split}: planted (rows) and said (columns).\n"
         yield from confusion([r for r in found if r["split"] == split and r["dose"] in ("large", "none")])
 
@@ -424,6 +437,7 @@ def main() -> None:
         known = {cell for cell, row in trained() if row["remedy"]}
         broken = [c for c in cells if c in known and c.fault != "healthy" and c.dose == "large"]
         collect(broken, ["autopilot", "retry"], options.data)
+        collect([c for c in cells if c.fault == "healthy"], ["autopilot"], options.data)  # does it leave them alone?
     if options.what == "score":
         found = rows()
         planted = {(row["split"], row["dose"]) for row in found}

@@ -5,7 +5,6 @@
 Writes docs/pictures/restored-*.png.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.restoration import ALONE, smoothed, squares, stages, targets_of, telea, train
+from benchmarks.restoration import ALONE, choose, smoothed, squares, stages, targets_of, telea, train
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import restored, whole_pictures
 from equipoise.runs.run import Run
@@ -105,16 +104,5 @@ def scans(data: Path, seed: int) -> None:
     sheet(rows, PICTURES / "restored-ct.png")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["sr", "inpainting", "denoising", "ct"])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    show = {"sr": super_resolution, "inpainting": inpainting, "denoising": denoising, "ct": scans}[options.what]
-    show(options.data, options.seed)
-
-
 if __name__ == "__main__":
-    main()
+    choose(__doc__, {"sr": super_resolution, "inpainting": inpainting, "denoising": denoising, "ct": scans})

@@ -247,16 +247,16 @@ def smoothed(given: torch.Tensor, factor: float) -> torch.Tensor:
     return torch.from_numpy(whole).reshape(image.shape).permute(2, 0, 1)[None].float() * 2 - 1
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["sr", "inpainting", "ct", "denoising"])
+def choose(about: str | None, functions: dict[str, Callable[[Path, int], None]]) -> None:
+    """Do what the command line names, with its data and seed."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=list(functions))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    measure = {"sr": super_resolution, "inpainting": inpainting, "ct": scans, "denoising": denoising}[options.what]
-    measure(options.data, options.seed)
+    functions[options.what](options.data, options.seed)
 
 
 if __name__ == "__main__":
-    main()
+    choose(__doc__, {"sr": super_resolution, "inpainting": inpainting, "ct": scans, "denoising": denoising})

@@ -6,7 +6,6 @@ from typing import Any
 
 from equipoise.doctor.finding import Evidence, Remedy, Severity
 from equipoise.doctor.history import History
-from equipoise.doctor.words import RATE
 
 Settings = Mapping[str, Any]
 """A recipe as dotted keys and plain values; empty where there is no recipe."""
@@ -16,6 +15,8 @@ FLAT, MOMENTUM = 0.1, 0.5
 """The weight of R1 and of R2 that damps circling and still lets the critic follow, and the momentum that does."""
 
 
+RATE = 2e-4
+"""The learning rate that remedies start from where none is known."""
 BOUND = 5.0
 """A norm of gradients that stands out: those of a healthy training, of about 1, stay as they are."""
 

@@ -4,10 +4,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from equipoise.doctor.fault import RATE
 from equipoise.doctor.finding import Finding
 
-RATE = 2e-4
-"""The learning rate that remedies start from where none is known."""
 FEW = 8
 BARS = "▁▂▃▄▅▆▇█"
 

@@ -16,16 +16,14 @@ from equipoise.runs.charts import Chart, Line, array, chart, number
 from equipoise.runs.evaluation import evaluate
 from equipoise.runs.examination import examine
 from equipoise.runs.journal import read, without_undone
-from equipoise.runs.judge import LOWER, drawn, entries, newest_entries
+from equipoise.runs.judge import LOWER, OF_PICTURES, OF_SAMPLES, drawn, entries, newest_entries
 from equipoise.runs.pages import rendered
 from equipoise.runs.recipe import dotted, to_dict
 from equipoise.runs.register import UNTOLD
 from equipoise.runs.run import Run
 
 SEED = "training.seed"
-OF_SAMPLES = ("fid", "kid", "precision", "recall", "density", "coverage")
-TOLD = (*OF_SAMPLES, "psnr", "ssim", "perceptual")
-"""Scores of samples, and of restored pictures."""
+TOLD = (*OF_SAMPLES, *OF_PICTURES)
 CURVES = {
     "probe/energy": ("Distance to the data", "Energy distance of made examples to held-out ones, seen by the doctor."),
     "probe/diversity": ("Variety", "Distances between made examples, relative to those between real ones."),

@@ -262,14 +262,9 @@ def write_entries(folder: Path, content: Sequence[Any]) -> None:
 def metrics_entry(step: int, result: Evaluation | Restoration) -> dict[str, Any]:
     """An entry of metrics.json."""
     if isinstance(result, Restoration):
-        return {
-            "step": step,
-            "time": now(),
-            "values": vars(result.answer),
-            "given": vars(result.given),
-            "provenance": (provenance := provenance_of(result)),
-            **provenance,
-        }
+        provenance = provenance_of(result)
+        values = {"values": vars(result.answer), "given": vars(result.given)}
+        return {"step": step, "time": now(), **provenance, **values, "provenance": provenance}
     return {
         "step": step,
         "time": now(),
