@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.restoration import ALONE, choose, smoothed, squares, stages, targets_of, telea, train
+from benchmarks.restoration import ALONE, smoothed, squares, stages, targets_of, telea, train
+from benchmarks.rows import choose
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import restored, whole_pictures
 from equipoise.runs.run import Run
@@ -23,7 +24,7 @@ GAP = 4
 
 def answer(run: Run, given: Tensor) -> Tensor:
     """The answer of a run to a picture [1, C, h, w]."""
-    return restored(run.restorer(run.trained_game()[0]), given, scale=run.scale)
+    return restored(run.picture_game(run.trained_game()[0]), given, scale=run.scale)
 
 
 def enlarged(given: Tensor, target: Tensor) -> Tensor:

@@ -10,9 +10,6 @@ benchmarks/results/restoration.json. Non-local means are those of scikit-image (
 OpenCV, if it is installed.
 """
 
-import argparse
-import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,82 +18,36 @@ from zipfile import ZipFile
 import numpy as np
 import torch
 
-from benchmarks.speed import commit
+from benchmarks import rows
+from benchmarks.rows import choose, row
 from equipoise.core.seeding import generator
 from equipoise.metrics.image_quality import eight_bit, psnr, ssim
 from equipoise.metrics.perceptual import feature_distance
-from equipoise.recipes import load
-from equipoise.runs.environment import processor_name
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import judging_network, restored, whole_pictures
 from equipoise.runs.run import Run
 
-RESULTS = Path(__file__).parent / "results" / "restoration.json"
-WORK = Path(__file__).parent / "results" / ".restoration"
+RESULTS = rows.RESULTS / "restoration.json"
+WORK = rows.RESULTS / ".restoration"
 
-QUIET: dict[str, Any] = {
-    "training.threads": 1,
-    "watching.tensorboard": False,
-    "watching.probes_every": "off",
-    "watching.samples_every": 2000,
-    "judging.at_end": False,
-    "data.check": False,
-}
 ALONE = {"game.warmup": 1.0}
 """Reconstruction alone, for as many steps."""
 
 
 def train(recipe: str, stage: str, data: Path, seed: int, changes: dict[str, Any]) -> tuple[Run, float]:
-    """The run of a shipped recipe with changes, trained now, or as far as it is left; and the CPU seconds it took."""
-    folder = WORK / f"{recipe}-{stage}-{seed}"
-    clock = folder / "cpu-seconds.txt"
-    settings = {**QUIET, "name": f"{recipe}-{stage}", "training.seed": seed, **changes}
-    chosen, _ = load(recipe, data=data, settings=settings)
-    begin, before = time.process_time(), float(clock.read_text()) if clock.exists() else 0.0
-    if not (folder / "run.json").exists():
-        Run.create(chosen, origin="benchmarks.restoration", folder=folder)
-    run = Run.open(folder)
-    if run.newest_step() < chosen.training.steps:
-        try:
-            run = run.train(resume=run.newest_step() > 0, quiet=True)
-        finally:
-            clock.write_text(str(before + time.process_time() - begin))
-    return run, float(clock.read_text())
+    """The run of a shipped recipe with changes, and the CPU seconds that it took."""
+    return rows.train(recipe, stage, data, seed, changes, work=WORK)
+
+
+def keep(found: list[dict[str, Any]]) -> None:
+    """Append to the results."""
+    rows.keep(found, RESULTS)
 
 
 def stages(recipe: str, data: Path, seed: int) -> Iterator[tuple[Run, float]]:
     """The reconstruction alone, and the whole recipe, each for as many steps."""
     yield train(recipe, "reconstruction", data, seed, ALONE)
     yield train(recipe, "adversarial", data, seed, {})
-
-
-def row(run: Run, data: str, metric: str, value: float, *, baseline: float | None, seconds: float) -> dict[str, Any]:
-    """One line of the results."""
-    return {
-        "game": run.recipe.game.kind,  # type: ignore[attr-defined]
-        "recipe": run.recipe.name,
-        "data": data,
-        "metric": metric,
-        "value": round(value, 4),
-        "baseline": None if baseline is None else round(baseline, 4),
-        "seed": run.recipe.training.seed,
-        "cpu_seconds": round(seconds),
-        "machine": processor_name(),
-        "commit": commit(),
-    }
-
-
-def keep(rows: list[dict[str, Any]]) -> None:
-    """Append to the results, in place of rows of the same measurement."""
-    key = ("recipe", "data", "metric", "seed")
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    new = {tuple(row[name] for name in key) for row in rows}
-    merged = [row for row in known if tuple(row[name] for name in key) not in new] + rows
-    RESULTS.write_text(json.dumps(merged, indent=1) + "\n")
-    for one in rows:
-        print(
-            {name: one[name] for name in ("recipe", "data", "metric", "value", "baseline", "cpu_seconds")}, flush=True
-        )
 
 
 def of_pictures(run: Run, seconds: float, sets: dict[str, Path]) -> Iterator[dict[str, Any]]:
@@ -141,7 +92,7 @@ def inpainting(data: Path, seed: int) -> None:
 
 def of_holes(run: Run, seconds: float, path: Path) -> Iterator[dict[str, Any]]:
     """Error in the holes and perceptual distance on squares of a test set, beside Telea's method."""
-    judge, game = judging_network(run), run.restorer(run.trained_game()[0])
+    judge, game = judging_network(run), run.picture_game(run.trained_game()[0])
     given, target = squares(run, path)
     hidden = given[:, -1:]
     answers = {"ours": torch.cat([restored(game, one[None], scale=1) for one in given])}
@@ -245,17 +196,6 @@ def smoothed(given: torch.Tensor, factor: float) -> torch.Tensor:
     patch = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": 2 if colours else None}
     whole = denoise_nl_means(image if colours else image[..., 0], h=factor * sigma, sigma=sigma, **patch)
     return torch.from_numpy(whole).reshape(image.shape).permute(2, 0, 1)[None].float() * 2 - 1
-
-
-def choose(about: str | None, functions: dict[str, Callable[[Path, int], None]]) -> None:
-    """Do what the command line names, with its data and seed."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=list(functions))
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    functions[options.what](options.data, options.seed)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks.restoration import ALONE, keep, row, targets_of, train
 from equipoise.data.open import open_source
-from equipoise.games.restorer import Restorer
+from equipoise.games.answers import Choice, PictureGame
 from equipoise.runs.restored import restored
 from equipoise.runs.run import Run
 
@@ -39,7 +39,7 @@ def trainings(data: Path, seed: int) -> Iterator[tuple[Run, float]]:
 
 def compared(run: Run, x: Tensor, seconds: float) -> Iterator[dict[str, Any]]:
     """The rows of a run: how far tiles are from the whole, how much memory both take, and what is seen of seams."""
-    game = run.restorer(run.trained_game()[0])
+    game = run.picture_game(run.trained_game()[0])
     tiles, small = measured(game, x, run.scale, tile=TILE)
     whole, large = measured(game, x, run.scale, tile=max(x.shape[2:]))
     difference = (tiles - whole).abs()
@@ -48,7 +48,7 @@ def compared(run: Run, x: Tensor, seconds: float) -> Iterator[dict[str, Any]]:
         "mean difference, levels": (difference.mean().item(), None),
         "memory, MB": (small, large),
     }
-    if game.fit[0] is None:
+    if game.answerer(Choice()).fit.reach is None:
         bands = [torch.cat([answered(game, part) for part in band.split(TILE, 3)], 3) for band in x.split(TILE, 2)]
         bare = seams(torch.cat(bands, dim=2), whole, every=TILE)
         found["seams"] = (seams(tiles, whole, every=TILE // 2), bare)
@@ -56,7 +56,7 @@ def compared(run: Run, x: Tensor, seconds: float) -> Iterator[dict[str, Any]]:
         yield row(run, WHERE, metric, value, baseline=baseline, seconds=seconds)
 
 
-def measured(game: Restorer, x: Tensor, scale: int, *, tile: int) -> tuple[Tensor, float]:
+def measured(game: PictureGame, x: Tensor, scale: int, *, tile: int) -> tuple[Tensor, float]:
     """The answer in levels, and by how many MB the memory of this process rose at most."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = memory("VmRSS")
@@ -71,9 +71,9 @@ def memory(name: str) -> float:
 
 
 @torch.no_grad()
-def answered(game: Restorer, part: Tensor) -> Tensor:
+def answered(game: PictureGame, part: Tensor) -> Tensor:
     """The answer to a tile by itself, in levels."""
-    return game.restore(part) * 127.5
+    return game.answerer(Choice()).answer(part) * 127.5
 
 
 def seams(answer: Tensor, whole: Tensor, *, every: int) -> float:

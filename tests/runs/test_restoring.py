@@ -315,9 +315,9 @@ def test_what_does_not_fit_is_refused_with_the_reason(change, words, pictures, t
 def test_games_of_other_kinds_restore_nothing(pictures, tmp_path):
     recipe, origin = equipoise.load("ring", settings=dict(map(parse_setting, TINY)))
     run = equipoise.Run.create(recipe, origin=origin, folder=tmp_path / "ring").train(quiet=True)
-    with pytest.raises(RecipeError, match="restores no pictures"):
+    with pytest.raises(RecipeError, match="answers no pictures"):
         run.evaluate_restoration(source=run.source())
-    with pytest.raises(RecipeError, match="restores no pictures"):
+    with pytest.raises(RecipeError, match="answers no pictures"):
         apply_to_files(run, Path(pictures) / "0.png", tmp_path / "x.png")
 
 

@@ -45,13 +45,20 @@ def evaluate(
     """
     import json as encoder
 
-    from equipoise.cli.show import checkpoint, metrics_table, restoration_table
+    from equipoise.cli.show import checkpoint, metrics_table, restoration_table, scores_table
     from equipoise.core.errors import RecipeError
     from equipoise.runs.extractors import extractor_of
     from equipoise.runs.run import Run
 
     extractor = None if features is None else extractor_of(features, resizer=resizer)
     opened = Run.open(run)
+    if opened.recipe.game.own_scores:
+        if features is not None:
+            raise RecipeError("--features: this game is judged in a way of its own. Leave it out.")
+        scored = opened.evaluate_own(data=data, num=num, at=checkpoint(at))
+        opened.report()
+        print(encoder.dumps(scored.to_json(), indent=1)) if json else scores_table(scored)
+        return
     if opened.examples.given is not None:
         if features is not None:
             raise RecipeError("--features: restored pictures are judged by PSNR, SSIM and a network of their own.")

@@ -17,25 +17,36 @@ from equipoise.runs.evaluation import Evaluation, rows
 from equipoise.runs.recipe import Recipe, to_toml
 from equipoise.runs.restored import Restoration
 from equipoise.runs.run import At, Run, describe, threads
+from equipoise.runs.scores import LOWER, TITLES, Scored
 
 
 def after_training(run: Run) -> None:
     """Where everything is, and what to do next."""
     folder = shortest(run.folder)
     metrics = run.folder / "metrics.json"
-    if metrics.exists():
-        print_metrics(json.loads(metrics.read_text("utf-8"))[-1])
+    judged = json.loads(metrics.read_text("utf-8")) if metrics.exists() else []
+    if judged:
+        print_metrics(judged[-1])
     newest = max((run.folder / "samples").glob("step-*.png"), default=None)
     print(f"\nReport       {folder / 'report.html'}")
     if newest:
         print(f"Samples      {folder / 'samples' / newest.name}")
     if (run.folder / "samples" / "formation.webp").exists():
         print(f"Animation    {folder / 'samples' / 'formation.webp'}")
-    print(f"Next         equipoise sample {folder} --num 64 --seed 1")
+    answers = run.examples.given is not None or run.recipe.game.own_scores
+    command = f"apply {folder} INPUT OUTPUT" if answers else f"sample {folder} --num 64 --seed 1"
+    print(f"Next         equipoise {command}")
 
 
 def print_metrics(entry: dict) -> None:
     """The headline of an entry of metrics.json."""
+    if "floor" not in entry:  # answers to pictures
+        beside = entry.get("given", {})
+        told = entry.get("given_is", "what was given")
+        print(f"\n{entry['num_fake']} pictures, judged by {entry['features']} ({told} in brackets):")
+        brackets = {name: f" ({value:.3g})" for name, value in beside.items()}
+        print("  ".join(f"{name} {value:.3g}{brackets.get(name, '')}" for name, value in entry["values"].items()))
+        return
     print(f"\n{entry['num_fake']} samples, in the features of {entry['features']} (real against real in brackets):")
     names = ("fid", "precision", "recall", "density", "coverage")
     print("  ".join(f"{name} {entry['values'][name]:.3g} ({entry['floor'][name]:.3g})" for name in names))
@@ -74,6 +85,18 @@ def restoration_table(result: Restoration) -> None:
         table.add_row(title, f"{answer:.4g}", f"{given:.4g}", better)
     Console().print(table)
     print(f"PSNR and SSIM {custom}{border}; perceptual distance in {result.features}.")
+
+
+def scores_table(result: Scored) -> None:
+    """What a game measured of itself, with what stands beside it."""
+    table = Table(title=Text(f"{result.num} pictures of {result.data}"), title_justify="left")
+    for column in ("metric", "answers", result.of, "better"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, value in result.values.items():
+        beside = f"{result.beside[name]:.4g}" if name in result.beside else ""
+        table.add_row(TITLES.get(name, name), f"{value:.4g}", beside, "lower" if name in LOWER else "higher")
+    Console().print(table)
+    print(f"Judged by {result.features}.")
 
 
 def dry(recipe: Recipe, origin: str) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from equipoise.core.game import Clock, Game, Move, Verdict
+from equipoise.core.game import Clock, Move, Verdict
 from equipoise.core.schedule import Lazy, Scheduled
-from equipoise.networks.anysize import AnySize
+from equipoise.games.answers import Answerer, Choice, PictureGame, fit_of
 from equipoise.objectives import Adversarial, Penalty
 from equipoise.objectives.perceptual import critic_feature_matching
 
@@ -33,7 +33,7 @@ class Aims:
     """The first share of training, in [0, 1], in which G learns without a critic."""
 
 
-class Restorer(Game):
+class Restorer(PictureGame):
     """G answers what is `given` of a `target`; the batches of data are (given, target).
 
     What G learns in the warm-up is the subclass's to say; after it, it minimises the terms of `aims` and the critic's
@@ -56,11 +56,9 @@ class Restorer(Game):
                 **({"G/matching": aims.matching} if aims.matching is not None else {}),
             }
 
-    @property
-    def fit(self) -> tuple[int | None, int, int]:
-        """The reach, the period and the smallest side of G (`equipoise.networks.anysize`), for tiles."""
-        G = self.G
-        return (G.reach, G.period, G.smallest) if isinstance(G, AnySize) else (None, 1, 1)
+    def answerer(self, choice: Choice) -> Answerer:
+        choice.refuse()
+        return Answerer(self.restore, fit_of(self.G))
 
     @property
     def players(self) -> dict[str, list[nn.Module]]:

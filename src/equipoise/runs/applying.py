@@ -1,4 +1,4 @@
-"""A trained restorer applied to files: one picture or a folder of them, of any size, depth and number of channels."""
+"""A game that answers pictures, applied to files: one or a folder of them, of any size, depth and channels."""
 
 import io
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from equipoise.data.files import folder_files, natural_order
 from equipoise.data.images import SUFFIXES, decode, measure
 from equipoise.data.masks import mask_from_file
 from equipoise.data.source import to_float
-from equipoise.games.restorer import Restorer
+from equipoise.games.answers import Answerer, Choice, PictureGame
 from equipoise.runs.provenance import LABELLED, RESTORED, RESTORED_SOURCE_TYPE, Label, write_array, write_picture
 from equipoise.runs.restored import restored
-from equipoise.runs.run import At, Run, threads
+from equipoise.runs.run import NO_CHOICE, At, Run, threads
 
 Progress = Callable[[int, int], None]
 """Told how many files are done, and of how many."""
@@ -40,12 +40,13 @@ def apply_to_files(
     source: Path,
     out: Path,
     *,
+    choice: Choice = NO_CHOICE,
     masks: Path | None = None,
     at: At = "newest",
     tile: int = 256,
     progress: Progress | None = None,
 ) -> Applied:
-    """Restore the picture or array at `source` into `out`, or all those of a folder into the folder `out`.
+    """Answer the picture or array at `source` into `out`, or all those of a folder into the folder `out`.
 
     Names stay. PNG, JPEG and WebP stay what they are, other pictures become PNG, and all carry the label of the run.
     16-bit grey stays so; transparency is enlarged and put back. A network of colours sees grey pictures thrice, one of
@@ -58,7 +59,8 @@ def apply_to_files(
     place = Place(source, out, {named(source, name).resolve() for name in names})
     game, step = run.trained_game(at)
     label = Label(run=run.id, step=step, statement=RESTORED, source_type=RESTORED_SOURCE_TYPE)
-    hand, done = Hand(run, run.restorer(game), tile), Applied()
+    chosen = run.picture_game(game)
+    hand, done = Hand(run, chosen, run.answerer(chosen, choice), tile), Applied()
     for number, name in enumerate(names, 1):
         try:
             done.written.append(apply_to_file(hand, name, place, masks, label))
@@ -132,20 +134,22 @@ class Place:
 
 
 class Hand(NamedTuple):
-    """What restores: a trained game of a run, so many pixels at a time."""
+    """What answers: a trained game of a run, so many pixels at a time."""
 
     run: Run
-    game: Restorer
+    game: PictureGame
+    answerer: Answerer
     tile: int
 
     def __call__(self, given: Tensor) -> Tensor:
         """The answer to [C, h, w]."""
-        *_, smallest = self.game.fit
+        smallest = self.answerer.fit.smallest
         if min(given.shape[1:]) < smallest:
             height, width = given.shape[1:]
             raise DataError(f"{width} × {height} pixels: this network needs at least {smallest} on each side")
         with threads(self.run.recipe.training.threads):
-            return restored(self.game, given[None], scale=self.run.scale, tile=self.tile)[0]
+            scale = self.run.scale
+            return restored(self.game, given[None], scale=scale, tile=self.tile, answerer=self.answerer)[0]
 
 
 def picture_answer(hand: Hand, data: bytes, *, hole: bytes | None) -> Image.Image:
@@ -172,6 +176,17 @@ def picture_answer(hand: Hand, data: bytes, *, hole: bytes | None) -> Image.Imag
     if alpha is not None and not inpaints:
         answered.putalpha(alpha.resize(answered.size, Image.Resampling.BICUBIC))
     return answered
+
+
+def coloured_picture(path: Path) -> Tensor:
+    """The picture in a file, [3, h, w] in [-1, 1]. Raises `DataError` naming it."""
+    if not path.is_file():
+        raise DataError(f"{path} is no file. Expected a picture.")
+    try:
+        x = to_float(torch.from_numpy(decode(path.read_bytes())))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return x.expand(3, -1, -1)
 
 
 def opened(data: bytes) -> Image.Image:

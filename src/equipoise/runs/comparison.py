@@ -16,14 +16,15 @@ from equipoise.runs.charts import Chart, Line, array, chart, number
 from equipoise.runs.evaluation import evaluate
 from equipoise.runs.examination import examine
 from equipoise.runs.journal import read, without_undone
-from equipoise.runs.judge import LOWER, OF_PICTURES, OF_SAMPLES, drawn, entries, newest_entries
+from equipoise.runs.judge import drawn, entries, newest_entries
 from equipoise.runs.pages import rendered
 from equipoise.runs.recipe import dotted, to_dict
 from equipoise.runs.register import UNTOLD
 from equipoise.runs.run import Run
+from equipoise.runs.scores import LOWER, OF_PICTURES, OF_SAMPLES, TITLES
 
 SEED = "training.seed"
-TOLD = (*OF_SAMPLES, *OF_PICTURES)
+TOLD = tuple(dict.fromkeys((*OF_SAMPLES, *OF_PICTURES, *TITLES)))
 CURVES = {
     "probe/energy": ("Distance to the data", "Energy distance of made examples to held-out ones, seen by the doctor."),
     "probe/diversity": ("Variety", "Distances between made examples, relative to those between real ones."),

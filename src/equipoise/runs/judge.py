@@ -24,6 +24,7 @@ from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.extractors import Extractor
 from equipoise.runs.restored import Restoration, evaluate_restoration, judging_network
 from equipoise.runs.sampling import samples, settled
+from equipoise.runs.scores import LOWER, OF_PICTURES, OF_SAMPLES, Scored
 from equipoise.runs.watcher import Watcher, now
 
 if TYPE_CHECKING:
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
 
 MOST_KNOWN, NUM_PAIRS = 10_000, 8
 """Training examples among which copies are looked for, and the pairs that are shown."""
-OF_SAMPLES = ("fid", "kid", "precision", "recall", "density", "coverage")
-OF_PICTURES = ("psnr", "ssim", "perceptual")
-"""Metrics of generated examples, and of restored pictures."""
-LOWER = ("fid", "kid", "perceptual")
-"""Metrics of which less is better; of the others, more is."""
 
 Referee = Callable[[int, Mapping[str, float], Sequence[Finding]], None]
 """Is told of every evaluation: the step, the scores of the fakes, and what the doctor finds. It may raise `Stop`."""
@@ -66,6 +62,13 @@ class Judge:
 
     def check(self, game: Game) -> None:
         """Raise `RecipeError` for a game that cannot be judged, or not by the metric of the recipe."""
+        own = self.run.recipe.game.own_scores
+        if own and self.settings.metric not in own:
+            raise RecipeError(
+                f"judging.metric = {self.settings.metric} is not measured of this game. Use one of: {', '.join(own)}."
+            )
+        if own:
+            return
         restores = isinstance(game, Restorer)
         if not restores and not isinstance(game, LatentGame):
             raise RecipeError("judging.every: this game makes no examples from latents alone. Leave it out.")
@@ -104,7 +107,7 @@ class Judge:
         entry = metrics_entry(clock.step, result) | {"during_training": True}
         self.entries = [*self.undo_from(clock.step), entry]  # a rollback may have come by here before
         write_entries(self.run.folder, [*entries(self.run.folder), entry])
-        scores: dict[str, float] = vars(result.answer if isinstance(result, Restoration) else result.fake)
+        scores = values_of(result)
         if self.watcher.board:
             self.watcher.board.scalars(clock.step, {f"score/{name}": value for name, value in scores.items()})
         shown = "  ".join(f"{name} {value:.3g}" for name, value in scores.items() if not name.endswith("_std"))
@@ -115,9 +118,12 @@ class Judge:
             self.referee(clock.step, scores, self.watcher.diagnosis.findings())
         self.check_patience(clock)
 
-    def look(self) -> Evaluation | Restoration:
+    def look(self) -> Evaluation | Restoration | Scored:
         """Measure the averaged weights."""
-        game = self.trainer.game
+        game, settings = self.trainer.game, self.run.recipe.game
+        if settings.own_scores:
+            with self.trainer.averaging.applied(), in_eval(game):
+                return settings.scored(self.run, game, self.parts.held_out, num=self.settings.num_samples)
         if isinstance(game, Restorer):
             with self.trainer.averaging.applied(), in_eval(game):
                 held_out, num = self.parts.held_out, self.settings.num_samples
@@ -259,8 +265,17 @@ def write_entries(folder: Path, content: Sequence[Any]) -> None:
         replace_file(folder / "metrics.json", json.dumps(list(content), indent=1).encode())
 
 
-def metrics_entry(step: int, result: Evaluation | Restoration) -> dict[str, Any]:
+def values_of(result: Evaluation | Restoration | Scored) -> Mapping[str, float]:
+    """The scores by name."""
+    if isinstance(result, Scored):
+        return result.values
+    return vars(result.answer if isinstance(result, Restoration) else result.fake)
+
+
+def metrics_entry(step: int, result: Evaluation | Restoration | Scored) -> dict[str, Any]:
     """An entry of metrics.json."""
+    if isinstance(result, Scored):
+        return {"step": step, "time": now(), **result.to_json()}
     if isinstance(result, Restoration):
         provenance = provenance_of(result)
         values = {"values": vars(result.answer), "given": vars(result.given)}

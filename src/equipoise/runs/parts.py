@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from torch import nn
@@ -32,7 +32,11 @@ from equipoise.networks.minibatch import Minibatch
 from equipoise.networks.mlp import Activation, MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.runs.scores import Scored
 from equipoise.runs.techniques import Part, Techniques, Weight
+
+if TYPE_CHECKING:
+    from equipoise.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,15 @@ class Examples:
 
 class GameSettings(Part):
     """The settings of a game; subclass it beside your own game. Give it a `kind`, its name in recipe files."""
+
+    @property
+    def own_scores(self) -> tuple[str, ...]:
+        """Names of what `scored` measures (`runs.scores`), for games that are judged in a way of their own."""
+        return ()
+
+    def scored(self, run: "Run", game: Game, held_out: Source, *, num: int | None = None) -> Scored:
+        """Measure a game, in eval mode, on held-out data, or so many examples of it; draws no global randomness."""
+        raise RecipeError("This game is not judged in a way of its own.")
 
     @property
     def needs_labels(self) -> bool:

@@ -53,8 +53,25 @@ class Judging(Part):
     """Fakes, and as many reals from the held-out set, if it has them."""
     every: int | None = Field(default=None, ge=1)
     """Also while it trains, every so many steps; the best state so far is kept."""
-    metric: Literal["fid", "kid", "precision", "recall", "density", "coverage", "psnr", "ssim", "perceptual"] = "fid"
-    """Says which state is the best; of restored pictures psnr, ssim or perceptual."""
+    metric: Literal[
+        "fid",
+        "kid",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "psnr",
+        "ssim",
+        "perceptual",
+        "dice",
+        "iou",
+        "domain",
+        "kept",
+        "content",
+        "style",
+        "mean_score",
+    ] = "fid"
+    """Says which state is the best; of restored pictures psnr, ssim or perceptual, of other games what they measure."""
     patience: int | None = Field(default=None, ge=1)
     """Training ends after so many evaluations without a better one."""
 

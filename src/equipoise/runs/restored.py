@@ -11,12 +11,12 @@ from torch.nn.functional import interpolate
 from equipoise.core.errors import DataError, RecipeError
 from equipoise.data.pictures import Pictures
 from equipoise.data.source import Source, Subset
-from equipoise.games.restorer import Restorer
+from equipoise.games.answers import Answerer, Choice, PictureGame
 from equipoise.metrics.image_quality import eight_bit, luma, psnr, ssim
 from equipoise.metrics.perceptual import feature_distance
 from equipoise.runs.feature_networks import FeatureNetwork, fit_small_vgg
 from equipoise.runs.restoring import RestorerSettings
-from equipoise.runs.tiling import Fit, tiled
+from equipoise.runs.tiling import tiled
 
 if TYPE_CHECKING:
     from equipoise.runs.run import Run
@@ -63,19 +63,22 @@ class Restoration:
         return asdict(self)
 
 
-def restored(game: Restorer, given: Tensor, *, scale: int, tile: int = 256) -> Tensor:
+def restored(
+    game: PictureGame, given: Tensor, *, scale: int, tile: int = 256, answerer: Answerer | None = None
+) -> Tensor:
     """The answer to a picture [1, C, h, w] of any size, on the CPU, tile by tile where it is large."""
     device = next(game.parameters()).device
+    chosen = answerer or game.answerer(Choice())
 
     def answer(part: Tensor) -> Tensor:
-        return game.restore(part.to(device)).float().cpu()
+        return chosen.answer(part.to(device)).float().cpu()
 
-    return tiled(answer, given, fit=Fit(*game.fit), scale=scale, tile=tile)
+    return tiled(answer, given, fit=chosen.fit, scale=scale, tile=tile)
 
 
 @torch.no_grad()
 def evaluate_restoration(
-    run: "Run", game: Restorer, source: Source, *, judge: FeatureNetwork, num: int | None = None
+    run: "Run", game: PictureGame, source: Source, *, judge: FeatureNetwork, num: int | None = None
 ) -> Restoration:
     """Restore whole pictures of a source and compare them with their targets. The game is in eval mode.
 

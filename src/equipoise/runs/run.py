@@ -31,7 +31,7 @@ from equipoise.data.standardise import Standard, measured, standardised
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
-from equipoise.games.restorer import Restorer
+from equipoise.games.answers import Answerer, Choice, PictureGame
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
 from equipoise.runs.data_check import check_before_training
@@ -69,6 +69,7 @@ from equipoise.runs.report import write_report
 from equipoise.runs.restored import Restoration, evaluate_restoration, judging_network, restored
 from equipoise.runs.restoring import endings_of
 from equipoise.runs.sampling import interpolation, samples, settle
+from equipoise.runs.scores import Scored
 from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher, now, plane
 
@@ -77,6 +78,7 @@ At = int | Literal["newest", "best"]
 
 MAX_FRAMES = 40
 """Of the animation."""
+NO_CHOICE = Choice()
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,12 @@ class Run:
                 write_report(self.folder)  # judging may take a while
                 view.event("Trained and saved. Evaluating; the first time, this fits a small network that judges …")
                 try:
-                    run.evaluate_restoration(source=source) if run.examples.given else run.evaluate(source=source)
+                    if run.recipe.game.own_scores:
+                        run.evaluate_own(source=source)
+                    elif run.examples.given:
+                        run.evaluate_restoration(source=source)
+                    else:
+                        run.evaluate(source=source)
                 except (DataError, RecipeError) as error:  # what cannot be judged is trained all the same
                     watcher.on_event(trainer.clock, "warning", f"No evaluation: {error}")
             watcher.on_event(trainer.clock, "finished", f"Trained {trainer.clock.step} steps.")
@@ -620,7 +627,9 @@ class Run:
         source = source or self.source()
         self.check_data(source)
         game, step = self.trained_game(at)
-        if isinstance(game, Restorer):
+        if self.recipe.game.own_scores:
+            raise RecipeError(f"The game of {self.folder} is judged in a way of its own: use Run.evaluate_own.")
+        if isinstance(game, PictureGame):
             raise RecipeError(f"The game of {self.folder} restores pictures: use Run.evaluate_restoration.")
         with threads(self.recipe.training.threads):
             result, pairs = judged_thoroughly(
@@ -649,16 +658,42 @@ class Run:
             pictures = with_settings(self.recipe, {"data": place}).data.open()
         game, step = self.trained_game(at)
         with threads(self.recipe.training.threads):
-            restorer, judge = self.restorer(game), judging_network(self)
+            restorer, judge = self.picture_game(game), judging_network(self)
             result = evaluate_restoration(self, restorer, pictures, judge=judge, num=num)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
 
-    def restorer(self, game: Game) -> Restorer:
-        """The game, if it restores pictures."""
-        if not isinstance(game, Restorer):
-            raise RecipeError(f"The game of {self.folder} restores no pictures: there is nothing to apply it to.")
+    def evaluate_own(
+        self, *, data: Path | None = None, num: int | None = None, at: At = "newest", source: Source | None = None
+    ) -> Scored:
+        """Measure a game that is judged in a way of its own on held-out data, or on all of that at `data`.
+
+        The result is appended to metrics.json. Raises `RecipeError` for any other game.
+        """
+        if data is None:
+            source = source or self.source()
+            self.check_data(source)
+            held_out = self.parts(source).held_out
+        else:
+            held_out = with_settings(self.recipe, {"data.path": data}).data.open().to(self.device)
+        game, step = self.trained_game(at)
+        with threads(self.recipe.training.threads), torch.no_grad():
+            result = self.recipe.game.scored(self, game, held_out, num=num)
+        write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
+        return result
+
+    def picture_game(self, game: Game) -> PictureGame:
+        """The game, if it answers pictures."""
+        if not isinstance(game, PictureGame):
+            raise RecipeError(f"The game of {self.folder} answers no pictures: there is nothing to apply it to.")
         return game
+
+    def answerer(self, game: PictureGame, choice: Choice) -> Answerer:
+        """What answers pictures as chosen. Raises `RecipeError` for what cannot be chosen."""
+        try:
+            return game.answerer(choice)
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
 
     @property
     def scale(self) -> int:
@@ -666,18 +701,20 @@ class Run:
         given = self.examples.given
         return 1 if given is None else self.examples.shape[1] // given[1]
 
-    def apply(self, given: Tensor, *, at: At = "newest", tile: int = 256) -> Tensor:
+    def apply(self, given: Tensor, *, choice: Choice = NO_CHOICE, at: At = "newest", tile: int = 256) -> Tensor:
         """The answer to a picture [C, h, w] in [-1, 1] of any size, [C', H, W] on the CPU, tile by tile.
 
-        For inpainting the last channel is the mask, 1 where something is missing. Raises `RecipeError` for another
-        number of channels, or a game that restores nothing.
+        For inpainting the last channel is the mask, 1 where something is missing. `choice` says what is done, of games
+        that can do several things. Raises `RecipeError` for another number of channels, a choice that there is not,
+        or a game that answers no pictures.
         """
         wanted = self.examples.given
         if wanted is not None and (given.ndim != 3 or given.shape[0] != wanted[0]):
             raise RecipeError(f"A picture of shape {list(given.shape)}: expected [{wanted[0]}, h, w], as in training.")
         with threads(self.recipe.training.threads):
-            game = self.restorer(self.trained_game(at)[0])
-            return restored(game, given[None].float(), scale=self.scale, tile=tile)[0]
+            game = self.picture_game(self.trained_game(at)[0])
+            answerer = self.answerer(game, choice)
+            return restored(game, given[None].float(), scale=self.scale, tile=tile, answerer=answerer)[0]
 
     def extractor(self, train: Source, held_out: Source) -> features.FeatureExtractor:
         """The feature network that judges this run: fitted once, on the training examples, then kept in features/."""

@@ -6,16 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
-class Fit(NamedTuple):
-    """What tiles must be like for a network: see `equipoise.networks.anysize`."""
-
-    reach: int | None
-    """Beyond how many input pixels an output pixel depends on nothing; None where it depends on the whole picture."""
-    period: int
-    """Tiles begin at multiples of it."""
-    smallest: int
-    """The shortest side that the network takes."""
+from equipoise.games.answers import Fit
 
 
 @torch.no_grad()

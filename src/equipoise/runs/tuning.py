@@ -23,11 +23,12 @@ from equipoise.core.errors import DivergedError, EquipoiseError, RecipeError, Ru
 from equipoise.core.seeding import stable_seed
 from equipoise.doctor.finding import Finding
 from equipoise.runs.charts import Chart, Line, array, chart, number, points_chart
-from equipoise.runs.judge import LOWER, Stop, entries
+from equipoise.runs.judge import Stop, entries
 from equipoise.runs.pages import rendered
 from equipoise.runs.piloting import RemediesUsedUp
 from equipoise.runs.recipe import Recipe, dotted, from_dict, parse_setting, read_toml, to_dict, to_toml, with_settings
 from equipoise.runs.run import Run
+from equipoise.runs.scores import LOWER
 
 if TYPE_CHECKING:
     from optuna.study import Study
