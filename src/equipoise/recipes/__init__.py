@@ -11,6 +11,7 @@ from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
 from equipoise.recipes.toy import grid, ring
+from equipoise.recipes.translation import cut, cyclegan, fastcut
 from equipoise.runs.kinds import DATA_KINDS
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.parts import DataSettings
@@ -26,6 +27,9 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "inpainting": inpainting,
     "denoising": denoising,
     "ct": ct,
+    "cyclegan": cyclegan,
+    "cut": cut,
+    "fastcut": fastcut,
     "ring": ring,
     "grid": grid,
 }
@@ -83,6 +87,8 @@ def elsewhere(data: str | Path, before: Mapping[str, Any]) -> dict[str, Any]:
     path, text = Path(data).expanduser(), str(data)
     if before.get("kind") == "pictures":  # what is made of them stays; partners lie with other pictures
         return {"kind": "pictures", **before, "path": str(path.absolute()), "given": None}
+    if before.get("kind") == "unpaired":  # what the domains are called stays
+        return {"kind": "unpaired", **before, "path": str(path.absolute())}
     place: dict[str, Any] = {"kind": "files", "path": str(path.absolute())}
     if not path.exists() and text == "digits":
         place = {"kind": "digits"}

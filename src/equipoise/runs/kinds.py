@@ -3,6 +3,7 @@
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
 from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
 from equipoise.runs.techniques import Part
+from equipoise.runs.translating import CutSettings, CycleGANSettings, UnpairedData
 
 GAME_KINDS: dict[str, type[Part]] = {
     "gan": Gan,
@@ -10,6 +11,8 @@ GAME_KINDS: dict[str, type[Part]] = {
     "srgan": Srgan,
     "inpainting": InpaintingSettings,
     "denoising": DenoisingSettings,
+    "cyclegan": CycleGANSettings,
+    "cut": CutSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,
@@ -18,4 +21,5 @@ DATA_KINDS: dict[str, type[Part]] = {
     "mixture": Toy,
     "stacked": Stack,
     "pictures": PicturesData,
+    "unpaired": UnpairedData,
 }
