@@ -21,7 +21,7 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 from benchmarks import rows
 from benchmarks.gallery import PICTURES, sheet
 from benchmarks.rows import choose, row
-from equipoise.core.seeding import generator
+from equipoise.core.seeding import generator, shuffled
 from equipoise.data.source import tensor_source, to_float
 from equipoise.data.unpaired import Unpaired, domains_of
 from equipoise.games.cyclegan import CycleGAN
@@ -149,13 +149,16 @@ def digits(data: Path, seed: int) -> None:
 def digit_domains(path: Path) -> tuple[dict[str, Tensor], dict[str, Callable[[Tensor], Callable[[Tensor], Tensor]]]]:
     """Writes the domains into the work folder; the labels of what is held out, and who knows the digits of each look.
 
-    A are the first 10,000 digits and, held out, 1,000 test digits; B others, as `other_look` makes them. The
+    A are 10,000 digits and, held out, 1,000 test digits; B others, as `other_look` makes them. The
     classifiers learn from digits that are in neither.
     """
     with np.load(path) as arrays:
         train, test = (to_float(torch.from_numpy(arrays[f"{part}_images"])[:, None]) for part in ("train", "test"))
         known = {part: torch.from_numpy(arrays[f"{part}_labels"].astype(np.int64)) for part in ("train", "test")}
+    orders = {part: shuffled(len(y), 0, "digits", part) for part, y in known.items()}  # the file is sorted by class
+    known = {part: y[orders[part]] for part, y in known.items()}
     train, test = (pad(x, (2, 2, 2, 2), value=-1.0).expand(-1, 3, -1, -1) for x in (train, test))
+    train, test = train[orders["train"]], test[orders["test"]]
     looks = {"a": lambda x: x, "b": other_look}
     labels, knows = {}, {}
     WORK.mkdir(parents=True, exist_ok=True)
