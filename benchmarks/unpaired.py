@@ -121,8 +121,8 @@ def held_out_of(run: Run) -> tuple[Tensor, Tensor]:
 STROKES = {"kind": "patch", "width": 32, "num_layers": 1, "normalisation": "instance"}
 """A critic of patches of 16 pixels, which sees strokes and colours rather than whole digits."""
 DIGITS: dict[str, dict[str, Any]] = {
-    "cyclegan": {"game.identity": None, "game.critic": STROKES, "training.steps": 3000},
-    "cut": {"game.identity": None, "game.critic": STROKES, "training.steps": 3000},
+    "cyclegan": {"game.identity": 0.0, "game.critic": STROKES, "training.steps": 3000},
+    "cut": {"game.identity": 0.0, "game.critic": STROKES, "training.steps": 3000},
 }
 """Without identity: the term would hold colours that are to change."""
 

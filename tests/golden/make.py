@@ -17,12 +17,35 @@ from equipoise.core.game import Clock
 from equipoise.recipes import load
 from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
+from equipoise.runs.translating import UnpairedData
 
 FOLDER = Path(__file__).parent
-RECIPES = ("digits", "conditional-digits", "ring", "grid", "sr4", "inpainting", "denoising", "ct")
+RECIPES = (
+    "digits",
+    "conditional-digits",
+    "ring",
+    "grid",
+    "sr4",
+    "inpainting",
+    "denoising",
+    "ct",
+    "cyclegan",
+    "cut",
+    "fastcut",
+)
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
 """Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
+
+DOMAINS: dict[str, Any] = {
+    "training.batch": 2,
+    "training.steps": STEPS,
+    "data.size": 18,
+    "data.crop": 16,
+    "game.network": {"width": 8, "num_blocks": 2},
+    "game.critic": {"kind": "patch", "width": 8, "num_layers": 1, "normalisation": "instance"},
+}
+"""Of recipes without pairs: small networks and squares."""
 
 
 class Losses:
@@ -49,6 +72,10 @@ def play(name: str) -> list[dict[str, float]]:
         if isinstance(load(name)[0].data, PicturesData):
             np.save(Path(folder) / "slices.npy", slices())
             settings |= SMALL | {"game.perceptual": None, "data.path": f"{folder}/slices.npy", "data.range": [0, 2000]}
+        if isinstance(load(name)[0].data, UnpairedData):
+            volume = (slices() / 2000 * 255).astype(np.uint8)
+            np.savez(Path(folder) / "domains.npz", a_images=volume[:40], b_images=255 - volume[40:])
+            settings |= DOMAINS | {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
         recipe, origin = load(name, settings=settings)
         run = Run.draft(recipe, origin=origin, folder=Path("golden"))
         trainer = run.trainer(run.parts(run.source()).train)

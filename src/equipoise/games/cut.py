@@ -24,8 +24,8 @@ class Contrast:
     """Stages of G whose features are compared; 0 is the image itself."""
     contrast: Scheduled = 1.0
     """Weight for X: G(x) beside x."""
-    identity: Scheduled | None = 1.0
-    """Weight for Y: G(y) beside y, which G should not change; None for none, as in FastCUT."""
+    identity: Scheduled = 1.0
+    """Weight for Y: G(y) beside y, which G should not change; 0 leaves it out, as FastCUT does."""
     adversarial: Scheduled = 2.0
     """In G's loss; D's counts half as much. With least_squares, which has a half of its own, 2 is the paper's loss."""
     num_patches: int = 256
@@ -52,7 +52,7 @@ class CUT(PictureGame):
             "G/adversarial": contrast.adversarial,
             "G/contrast": contrast.contrast,
             "D/adversarial": scaled(contrast.adversarial, 0.5),
-            **({"G/identity": contrast.identity} if contrast.identity is not None else {}),
+            **({"G/identity": contrast.identity} if contrast.identity != 0 else {}),
         }
 
     @property
@@ -74,7 +74,7 @@ class CUT(PictureGame):
         fake = self.D(y_hat).logits
         real = self.D(y).logits if self.loss.compares else fake
         straight = torch.zeros_like(turned)
-        identity = {} if self.settings.identity is None else {"identity": self.contrast(y, self.G(y), straight)}
+        identity = {} if self.settings.identity == 0 else {"identity": self.contrast(y, self.G(y), straight)}
         yield Move("G", identity, adversarial=self.loss.g(real, fake), contrast=self.contrast(x, y_hat, turned))
 
     def contrast(self, x: Tensor, y_hat: Tensor, turned: Tensor) -> Tensor:

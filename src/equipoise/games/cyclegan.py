@@ -22,8 +22,8 @@ class Weights:
     """In G's loss; D's counts half as much, "which slows down the rate at which D learns" (Zhu et al. 2017, Sec. 4).
     With least_squares, which has a half of its own (Mao et al. 2017, Eq. 9), 2 is the paper's loss."""
     cycle: Scheduled = 10.0
-    identity: Scheduled | None = 5.0
-    """Of the term that keeps what is of the target domain already; None for none, where colours must change."""
+    identity: Scheduled = 5.0
+    """Of the term that keeps what is of the target domain already; 0 leaves it out, where colours must change."""
 
 
 class CycleGAN(PictureGame):
@@ -48,12 +48,12 @@ class CycleGAN(PictureGame):
         super().__init__()
         (self.G, self.F), (self.D_X, self.D_Y) = generators, critics
         self.pool_X, self.pool_Y = pools
-        self.loss, self.keeps_identity = loss, weights.identity is not None
+        self.loss, self.keeps_identity = loss, weights.identity != 0
         self.weights = {
             "G/adversarial": weights.adversarial,
             "G/cycle": weights.cycle,
             "D/adversarial": scaled(weights.adversarial, 0.5),
-            **({"G/identity": weights.identity} if weights.identity is not None else {}),
+            **({"G/identity": weights.identity} if self.keeps_identity else {}),
         }
 
     @property

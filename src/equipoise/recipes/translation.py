@@ -26,7 +26,7 @@ def cut() -> Recipe:
 
 def fastcut() -> Recipe:
     """CUT without its identity term, with mirrored pictures: faster, and nearer to what is given."""
-    game = CutSettings(network=SMALL, critic=PATCHES, contrast=10.0, identity=None, flips=True)
+    game = CutSettings(network=SMALL, critic=PATCHES, contrast=10.0, identity=0.0, flips=True)
     return without_pairs("fastcut", game, constant=0.75)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from torch import nn
 
 from equipoise.core.errors import DataError, RecipeError
 from equipoise.core.game import Game
@@ -14,6 +15,7 @@ from equipoise.data.source import Source
 from equipoise.data.unpaired import Place, Reading, Unpaired, standard_places, unpaired
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
+from equipoise.games.answers import fit_of
 from equipoise.games.cut import CUT, Contrast
 from equipoise.games.cyclegan import CycleGAN, Weights
 from equipoise.games.pool import FakePool
@@ -215,16 +217,19 @@ class CycleGANSettings(TranslatorSettings):
     kind: Literal["cyclegan"] = "cyclegan"
     cycle: Scheduled = 10.0
     """Weight of the way there and back."""
-    identity: Scheduled | None = 5.0
-    """Weight of what is of the target domain already staying as it is; null where colours must change."""
+    identity: Scheduled = 5.0
+    """Weight of what is of the target domain already staying as it is; 0 where colours must change."""
     pool: int = Field(default=50, ge=0)
     """Former fakes of each domain that the critics are shown; 0 for none."""
 
     def build(self, examples: Examples) -> Game:
         channels = self.channels(examples)
+        generators = self.network.build(channels), self.network.build(channels)
+        critics = self.critic.build(channels), self.critic.build(channels)
+        large_enough(examples, *generators, *critics)
         return CycleGAN(
-            (self.network.build(channels), self.network.build(channels)),
-            (self.critic.build(channels), self.critic.build(channels)),
+            generators,
+            critics,
             (FakePool(self.pool, examples.shape), FakePool(self.pool, examples.shape)),
             loss=LOSSES[self.loss],
             weights=Weights(adversarial=self.adversarial, cycle=self.cycle, identity=self.identity),
@@ -251,8 +256,8 @@ class CutSettings(TranslatorSettings):
     kind: Literal["cut"] = "cut"
     contrast: Scheduled = 1.0
     """Weight of the contrast between patches of a picture and of its translation."""
-    identity: Scheduled | None = 1.0
-    """Weight of the same for pictures of the target domain; null for none, as in FastCUT."""
+    identity: Scheduled = 1.0
+    """Weight of the same for pictures of the target domain; 0 for none, as in FastCUT."""
     layers: tuple[int, ...] | None = None
     """Stages of the generator that are compared, 0 the picture; by default it, the halvings and two blocks."""
     num_patches: int = Field(default=256, ge=2)
@@ -284,9 +289,22 @@ class CutSettings(TranslatorSettings):
             temperature=self.temperature,
             flips=self.flips,
         )
-        return CUT(G, self.critic.build(channels), H, loss=LOSSES[self.loss], contrast=contrast)
+        D = self.critic.build(channels)
+        large_enough(examples, G, D)
+        return CUT(G, D, H, loss=LOSSES[self.loss], contrast=contrast)
 
     def scored(self, run: "Run", game: Game, held_out: Source, *, num: int | None = None) -> Scored:
         from equipoise.runs.translated import structure_kept, translated  # knows runs, which know all settings
 
         return translated(run, game, held_out, kept=structure_kept, num=num)
+
+
+def large_enough(examples: Examples, *networks: nn.Module) -> None:
+    """Raise `RecipeError` unless the pictures are large enough for all networks."""
+    smallest = max(fit_of(network).smallest for network in networks)
+    if min(examples.shape[1:]) < smallest:
+        raise RecipeError(
+            f"Pictures of {examples.shape[2]} × {examples.shape[1]} pixels are too small for these networks: expected "
+            f"sides of at least {smallest}. Use a larger data.size or data.crop, or fewer game.network.num_downs and "
+            "game.critic.num_layers."
+        )

@@ -50,12 +50,12 @@ def cut(*, loss=objectives.least_squares, **contrast):
 
 
 def fastcut():
-    return cut(contrast=10.0, identity=None, flips=True)
+    return cut(contrast=10.0, identity=0.0, flips=True)
 
 
 GAMES = {
     "cyclegan": cyclegan,
-    "cyclegan without identity, relativistic": partial(cyclegan, loss=objectives.relativistic_average, identity=None),
+    "cyclegan without identity, relativistic": partial(cyclegan, loss=objectives.relativistic_average, identity=0.0),
     "cyclegan without a pool": partial(cyclegan, pool=0),
     "cut": cut,
     "cut, relativistic": partial(cut, loss=objectives.relativistic_average),
