@@ -1,6 +1,7 @@
 """Runs that translate without pairs: trained, judged, resumed exactly, applied both ways, and what does not fit."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -230,3 +231,11 @@ def test_the_papers_schedules_are_those_of_the_recipes():
             rate = recipe.players[player].learning_rate
             assert (rate.at(constant), rate.at(1.0)) == (2e-4, 0.0)
             assert rate.at((1 + constant) / 2) == pytest.approx(1e-4)
+
+
+def test_the_recipe_of_the_docs_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "translation.md").read_text("utf-8").partition("## Unpaired")[2]
+    (tmp_path / "horses.toml").write_text(page.split("```toml\n")[1].split("```")[0], "utf-8")
+    recipe, _ = equipoise.load(tmp_path / "horses.toml")
+    assert recipe.data.a.test == "test/horse"
+    assert recipe.game.kind == "cyclegan"
