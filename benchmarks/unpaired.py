@@ -49,6 +49,14 @@ PATCHES = {"game.num_patches": 64, "game.head_width": 64}
 """Of CUT, for pictures of 32 pixels."""
 
 
+def rates(**starts: float) -> dict[str, Any]:
+    """Learning rates of the players, constant for half of the training and then linearly to 0."""
+    return {
+        f"players.{player}.learning_rate": {"start": start, "end": 0.0, "begin": 0.5}
+        for player, start in starts.items()
+    }
+
+
 class Way(NamedTuple):
     """One direction of a translation: what is given, and how its translations are judged."""
 
@@ -121,8 +129,8 @@ def held_out_of(run: Run) -> tuple[Tensor, Tensor]:
 STROKES = {"kind": "patch", "width": 32, "num_layers": 1, "normalisation": "instance"}
 """A critic of patches of 16 pixels, which sees strokes and colours rather than whole digits."""
 DIGITS: dict[str, dict[str, Any]] = {
-    "cyclegan": {"game.identity": 0.0, "game.critic": STROKES, "training.steps": 3000},
-    "cut": {"game.identity": 0.0, "game.critic": STROKES, "training.steps": 3000},
+    "cyclegan": {"game.identity": 0.0, "game.critic": STROKES, "training.steps": 1500, **rates(G=1e-3, D=5e-4)},
+    "cut": {"game.identity": 0.0, "game.critic": STROKES, "training.steps": 3000, **rates(G=1e-3, D=5e-4)},
 }
 """Without identity: the term would hold colours that are to change."""
 
