@@ -1,5 +1,7 @@
 """Pictures restored: super-resolution, inpainting, denoising and low-dose CT, of pictures of your own."""
 
+from dataclasses import replace
+
 from equipoise.core.schedule import Schedule
 from equipoise.data.degradations import Downscale, LowDose, Noise
 from equipoise.data.masks import Boxes, Irregular
@@ -68,7 +70,8 @@ def ct() -> Recipe:
     data = PicturesData(
         crop=128, range=CT_RANGE, window=(-100, 400), held_out=40, held_out_at="end", gap=8, degrade=(dose,)
     )
-    return restoring("ct", game, data, steps=2000, rate=1e-3)
+    recipe = restoring("ct", game, data, steps=1000, rate=1e-3)
+    return recipe.model_copy(update={"training": replace(recipe.training, batch=8)})
 
 
 def restoring(name: str, game: GameSettings, data: PicturesData, *, steps: int, rate: float) -> Recipe:
