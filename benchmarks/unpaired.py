@@ -219,8 +219,8 @@ def slant(x: Tensor) -> Tensor:
 # ---------------------------------------------------------------- horses and deer
 
 ANIMALS: dict[str, dict[str, Any]] = {
-    "cyclegan": {"training.steps": 3500},
-    "cut": {"training.steps": 3000},
+    "cyclegan": {"game.identity": 0.0, "game.cycle": 5.0, "training.steps": 3000, **rates(G=4e-4, D=2e-4)},
+    "cut": {"training.steps": 3000, **rates(G=4e-4, D=2e-4)},
 }
 
 
