@@ -169,7 +169,7 @@ def test_squares_of_pictures_that_keep_their_sizes(tmp_path):
     assert a.shape == b.shape == (4, 3, 12, 12)
     parts = source.divided(lambda domain: split(domain, 1, seed=0))
     assert parts.train.batch(torch.arange(2), draw=draw()).b.shape == (2, 3, 12, 12)
-    with pytest.raises(DataError, match=r"0 has 20 × 16 pixels, and squares of 18 are cut"):
+    with pytest.raises(DataError, match=r"b: 0 has 20 × 16 pixels, and squares of 18 are cut"):
         unpaired(*places, Reading(crop=18), name="both")
     with pytest.raises(DataError, match=r"class cannot be chosen of pictures that keep their sizes"):
         unpaired(Place(path=tmp_path / "a", label="x"), places[1], Reading(crop=12), name="both")

@@ -274,7 +274,11 @@ def opened(place: Place, part: str | None, reading: Reading) -> Source:
                 f"{place}: a class cannot be chosen of pictures that keep their sizes. Give data.size too, or name the "
                 "folder of the class as a part."
             )
-        return pictures(place.path, crop=reading.crop, part=part, channels=reading.channels, turns=False)
+        try:
+            return pictures(place.path, crop=reading.crop, part=part, channels=reading.channels, turns=False)
+        except DataError as error:
+            known = str(place.path) in str(error)
+            raise error if known else DataError(f"{replace(place, part=part)}: {error}") from error
     source = open_source(
         place.path,
         size=reading.size,
