@@ -11,6 +11,7 @@ from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
 from equipoise.recipes.toy import grid, ring
+from equipoise.recipes.translation import pix2pix
 from equipoise.runs.kinds import DATA_KINDS
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.parts import DataSettings
@@ -26,6 +27,7 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "inpainting": inpainting,
     "denoising": denoising,
     "ct": ct,
+    "pix2pix": pix2pix,
     "ring": ring,
     "grid": grid,
 }

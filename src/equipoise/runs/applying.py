@@ -16,10 +16,12 @@ from equipoise.core.errors import DataError
 from equipoise.data.files import folder_files, natural_order
 from equipoise.data.images import SUFFIXES, decode, measure
 from equipoise.data.masks import mask_from_file
+from equipoise.data.pairs import Pairing
 from equipoise.data.source import to_float
 from equipoise.games.answers import Answerer, Choice, PictureGame
 from equipoise.runs.provenance import LABELLED, RESTORED, RESTORED_SOURCE_TYPE, Label, write_array, write_picture
 from equipoise.runs.restored import restored
+from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import NO_CHOICE, At, Run, threads
 
 Progress = Callable[[int, int], None]
@@ -50,7 +52,8 @@ def apply_to_files(
 
     Names stay. PNG, JPEG and WebP stay what they are, other pictures become PNG, and all carry the label of the run.
     16-bit grey stays so; transparency is enlarged and put back. A network of colours sees grey pictures thrice, one of
-    grey sees each colour on its own. An .npy array [h, w] or [N, h, w] and its answer are in the units of the data. For
+    grey sees each colour on its own. A translation is written in the channels that it makes; label maps hold the values
+    of their classes alone, as PNG or WebP. An .npy array [h, w] or [N, h, w] and its answer are in the units of the data. For
     inpainting `masks` is a file, white in the holes, or a folder of such by the same names; without it the
     transparent pixels are the holes. What cannot be read, is too small for the network or would be written over another
     file is named in `skipped`; nothing at `source` is changed.
@@ -86,8 +89,10 @@ def apply_to_file(hand: "Hand", name: str, place: "Place", masks: Path | None, l
     if suffix not in SUFFIXES:
         raise DataError("not a picture")
     hole = None if masks is None else mask_beside(masks, name)
+    labels = hand.pairing.target_labels
     image = picture_answer(hand, path.read_bytes(), hole=hole)
-    target = place.of(name, suffix if suffix in LABELLED else ".png", jpeg=image.mode in ("L", "RGB"))
+    lossy = labels is None and image.mode in ("L", "RGB")
+    target = place.of(name, suffix if suffix in LABELLED else ".png", jpeg=lossy)
     with disk_errors("writing a picture", target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_picture(image, target, label)
@@ -141,6 +146,28 @@ class Hand(NamedTuple):
     answerer: Answerer
     tile: int
 
+    @property
+    def pairing(self) -> Pairing:
+        """Which sides are label maps."""
+        data = self.run.recipe.data
+        return data.pairing if isinstance(data, PicturesData) else Pairing()
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether the last channel of what is given is a mask."""
+        data, shape, given = self.run.recipe.data, self.run.examples.shape, self.run.examples.given
+        if isinstance(data, PicturesData):
+            return bool(data.masks)
+        return given is not None and given[0] == shape[0] + 1
+
+    @property
+    def sees(self) -> int | None:
+        """The channels that are given, where those of an answer are others or mean something else."""
+        shape, given = self.run.examples.shape, self.run.examples.given
+        if given is None or self.inpaints or (given[0] == shape[0] and not self.pairing.labels):
+            return None
+        return given[0]
+
     def __call__(self, given: Tensor) -> Tensor:
         """The answer to [C, h, w]."""
         smallest = self.answerer.fit.smallest
@@ -155,27 +182,34 @@ class Hand(NamedTuple):
 def picture_answer(hand: Hand, data: bytes, *, hole: bytes | None) -> Image.Image:
     """The answer to an encoded picture, in its mode and depth."""
     measure(data)  # refuses what is none
-    image = opened(data)
+    image, labels = opened(data), hand.pairing
     deep = image.mode.startswith("I;16")
     alpha = image.getchannel("A") if image.mode in ("LA", "RGBA") else None
-    if deep:
+    if labels.given_labels is not None:
+        numbers = labels.given_labels.numbers(labels.given_labels.pixels(data), "this label map")
+        x = labels.given_labels.planes(torch.from_numpy(numbers))
+    elif deep:
         x = torch.from_numpy(np.asarray(image).astype(np.float32))[None] / 32767.5 - 1
     else:
         flat = image.convert("L" if image.mode in ("L", "LA", "1") else "RGB")
         pixels = np.asarray(flat)
         x = to_float(torch.from_numpy((pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)).copy()))
-    shape, given = hand.run.examples.shape, hand.run.examples.given
-    inpaints = given is not None and given[0] > shape[0]
-    mask = hole_of(hole, alpha, x) if inpaints else None
-    y = answer(hand, x, mask)
-    if deep:
-        values = ((y[0].clamp(-1, 1) + 1) * 32767.5).round().numpy().astype(np.uint16)
-        return Image.fromarray(values)
-    values = ((y.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
-    answered = Image.fromarray(values[0] if len(values) == 1 else values.transpose(1, 2, 0).copy())
-    if alpha is not None and not inpaints:
+    y = answer(hand, x, hole_of(hole, alpha, x) if hand.inpaints else None)
+    if labels.target_labels is not None:
+        return as_image(labels.target_labels.picture(y[None])[0])
+    if deep and len(y) == 1 and labels.given_labels is None:
+        return as_image(((y.clamp(-1, 1) + 1) * 32767.5).round(), deep=True)
+    answered = as_image(((y.clamp(-1, 1) + 1) * 127.5).round())
+    if alpha is not None and not hand.inpaints:
         answered.putalpha(alpha.resize(answered.size, Image.Resampling.BICUBIC))
     return answered
+
+
+def as_image(values: Tensor, *, deep: bool = False) -> Image.Image:
+    """Whole numbers [1 or 3, h, w] as a picture: of 16 bits where it is to be deep, or one of them needs that."""
+    wide = deep or bool((values > 255).any())
+    pixels = values.numpy().astype(np.uint16 if wide else np.uint8)
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
 
 
 def coloured_picture(path: Path) -> Tensor:
@@ -230,23 +264,32 @@ def mask_beside(masks: Path, name: str) -> bytes:
 
 
 def answer(hand: Hand, x: Tensor, mask: Tensor | None) -> Tensor:
-    """The answer to [C, h, w] in [-1, 1] with as many channels, whatever number the network takes."""
+    """The answer to [C, h, w] in [-1, 1]: of a translation as it is made, else with as many channels."""
     channels = hand.run.examples.shape[0]
 
     def of(image: Tensor) -> Tensor:
         return hand(image if mask is None else torch.cat([image * (1 - mask), mask]))
 
+    if hand.sees is not None:
+        return of(x if len(x) == hand.sees else grey(x) if hand.sees == 1 else x.expand(hand.sees, -1, -1))
     if len(x) == channels:
         return of(x)
     if channels == 1:
         return torch.cat([of(plane[None]) for plane in x])
-    y = of(x.expand(channels, -1, -1))
-    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
-    return (y * weights).sum(0, keepdim=True)
+    return grey(of(x.expand(channels, -1, -1)))
+
+
+def grey(x: Tensor) -> Tensor:
+    """The luma [1, h, w] of a picture of colours."""
+    return (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True)
 
 
 def array_answer(hand: Hand, path: Path) -> np.ndarray:
     """The answer to an array [h, w] or [N, h, w] in the units of the data, float32."""
+    labels, channels = hand.pairing.labels, hand.run.examples.shape[0]
+    if labels or (hand.sees is not None and channels != 1):
+        what = "label maps" if labels else f"pictures of {channels} channels"
+        raise DataError(f"an array: this run answers {what}, for which pictures are expected")
     try:
         values = np.load(path, allow_pickle=False)
     except (ValueError, OSError) as error:

@@ -1,5 +1,6 @@
 """Which games and data a recipe file can name."""
 
+from equipoise.runs.paired import Pix2PixSettings
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
 from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
 from equipoise.runs.techniques import Part
@@ -10,6 +11,7 @@ GAME_KINDS: dict[str, type[Part]] = {
     "srgan": Srgan,
     "inpainting": InpaintingSettings,
     "denoising": DenoisingSettings,
+    "pix2pix": Pix2PixSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from equipoise import objectives
 from equipoise.core.errors import DataError, RecipeError
@@ -59,6 +59,10 @@ class GameSettings(Part):
     def own_scores(self) -> tuple[str, ...]:
         """Names of what `scored` measures (`runs.scores`), for games that are judged in a way of their own."""
         return ()
+
+    def measured(self, data: "DataSettings") -> tuple[str, ...]:
+        """Those of `own_scores` that are measured on such data."""
+        return self.own_scores
 
     def scored(self, run: "Run", game: Game, held_out: Source, *, num: int | None = None) -> Scored:
         """Measure a game, in eval mode, on held-out data, or so many examples of it; draws no global randomness."""
@@ -117,6 +121,10 @@ class DataSettings(Part):
     def to_learn_from(self) -> Source:
         """What networks beside the game, such as one that compares pictures, are fitted to. Raises `DataError`."""
         return self.open()
+
+    def shown(self, x: Tensor, *, given: bool = False) -> Tensor:
+        """Examples [N, C, H, W], or what is given of pairs, as people see them, where networks see something else."""
+        return x
 
     @property
     def standardises(self) -> bool:

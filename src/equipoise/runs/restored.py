@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from equipoise.core.errors import DataError, RecipeError
+from equipoise.core.seeding import seed_torch
 from equipoise.data.pictures import Pictures
 from equipoise.data.source import Source, Subset
 from equipoise.games.answers import Answerer, Choice, PictureGame
@@ -66,14 +67,19 @@ class Restoration:
 def restored(
     game: PictureGame, given: Tensor, *, scale: int, tile: int = 256, answerer: Answerer | None = None
 ) -> Tensor:
-    """The answer to a picture [1, C, h, w] of any size, on the CPU, tile by tile where it is large."""
+    """The answer to a picture [1, C, h, w] of any size, on the CPU, tile by tile where it is large.
+
+    A network with noise answers the same every time; the global randomness stays as it is.
+    """
     device = next(game.parameters()).device
     chosen = answerer or game.answerer(Choice())
 
     def answer(part: Tensor) -> Tensor:
         return chosen.answer(part.to(device)).float().cpu()
 
-    return tiled(answer, given, fit=chosen.fit, scale=scale, tile=tile)
+    with torch.random.fork_rng():
+        seed_torch(0, device)
+        return tiled(answer, given, fit=chosen.fit, scale=scale, tile=tile)
 
 
 @torch.no_grad()

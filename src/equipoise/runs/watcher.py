@@ -159,7 +159,10 @@ class Watcher:
             torch.manual_seed(stable_seed(self.seed, "fixed latents"))
             x = next(iter(game.sample(place(batch)).values())).float().cpu()
         game.train()
-        return side_by_side(batch[0].cpu(), x, batch[1].cpu()) if is_pair(batch) else x
+        if not is_pair(batch):
+            return x
+        shown = self.run.recipe.data.shown
+        return side_by_side(shown(batch[0].cpu(), given=True), shown(x), shown(batch[1].cpu()))
 
     def picture(self, step: int) -> None:
         """Samples from fixed latents with the averaged weights, as a labelled PNG in samples/ and on the board."""
@@ -186,9 +189,12 @@ def draw(x: Tensor, source: Source, *, columns: int | None = None):
 
 def side_by_side(given: Tensor, answer: Tensor, target: Tensor) -> Tensor:
     """Of each pair what was given, in the size of the target, the answer and the target: [3·N, C, H, W]."""
-    given = given[:, : target.shape[1]].float()
-    given = torch.nn.functional.interpolate(given, size=target.shape[2:]).expand_as(target)
-    return torch.stack([given, answer.to(target), target], dim=1).flatten(0, 1)
+    if given.shape[1] in (2, 4):  # without the mask
+        given = given[:, :-1]
+    given = torch.nn.functional.interpolate(given.float(), size=target.shape[2:])
+    channels = max(given.shape[1], target.shape[1])
+    same = [x.float().expand(-1, channels, -1, -1) for x in (given, answer, target)]
+    return torch.stack(same, dim=1).flatten(0, 1)
 
 
 def plane(x: Tensor) -> Tensor:
