@@ -44,7 +44,7 @@ def iou(answer: Int[Tensor, "*n"], truth: Int[Tensor, "*n"], num_classes: int) -
 
 
 def overlap(answer: Tensor, truth: Tensor, num_classes: int) -> Overlap:
-    """How many pixels of each class there are. Raises ValueError for maps that do not fit each other, or the classes."""
+    """How many pixels of each class there are. Raises ValueError for maps that do not fit, or for other classes."""
     if answer.shape != truth.shape or not answer.numel():
         raise ValueError(
             f"An answer of shape {list(answer.shape)} and a truth of {list(truth.shape)} were passed: expected class "

@@ -32,9 +32,10 @@ class UNet(nn.Module):
     transposed convolutions are left out, because they leave chequerboards (Odena et al. 2016), and the features at full
     size are added, which restoration needs. The innermost layer is not normalised, so that a batch of one works.
     `dropout` is the share of features that training leaves out in the three innermost decoder steps; with `noise` they
-    are left out in use too, as in the paper, whose only noise it is. With `residual` the output is added to the first out_channels channels of the input,
-    and begins near them. `final` "tanh" gives [-1, 1]. Any H and W of more than 2^depth / 2: images are reflected to
-    multiples of 2^depth and cropped. Raises ValueError for smaller ones, and for a residual behind a tanh.
+    are left out in use too, as in the paper, whose only noise it is. With `residual` the output is added to the first
+    out_channels channels of the input, and begins near them. `final` "tanh" gives [-1, 1]. Any H and W of more than
+    2^depth / 2: images are reflected to multiples of 2^depth and cropped. Raises ValueError for smaller ones, for a
+    residual behind a tanh, and for noise without dropout.
     Default: width 64, depth 4; the paper has depth 8 for 256 pixels, "batch" and dropout 0.5.
     Cost: dominated by the two outer levels.
     Source: Ronneberger et al. 2015, U-Net; Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial
@@ -68,7 +69,7 @@ class UNet(nn.Module):
                 "most as many output channels as input channels: the output is added to the input."
             )
         if noise and dropout == 0:
-            raise ValueError("UNet(noise=True, dropout=0): expected a dropout above 0, which is the noise. 0.5 is usual.")
+            raise ValueError("UNet(noise=True, dropout=0): expected a dropout above 0: it is the noise. Pass 0.5.")
         self.normalisation, self.residual, self.final, self.out_channels = normalisation, residual, final, out_channels
         self.noise = noise
         self.period = 2**depth

@@ -52,9 +52,9 @@ def apply_to_files(
 
     Names stay. PNG, JPEG and WebP stay what they are, other pictures become PNG, and all carry the label of the run.
     16-bit grey stays so; transparency is enlarged and put back. A network of colours sees grey pictures thrice, one of
-    grey sees each colour on its own. A translation is written in the channels that it makes; label maps hold the values
-    of their classes alone, as PNG or WebP. An .npy array [h, w] or [N, h, w] and its answer are in the units of the data. For
-    inpainting `masks` is a file, white in the holes, or a folder of such by the same names; without it the
+    grey sees each colour on its own. A translation has the channels that it is made in; of label maps the values of
+    their classes are written, as PNG or WebP. An .npy array [h, w] or [N, h, w] and its answer are in the units of the
+    data. For inpainting `masks` is a file, white in the holes, or a folder of such by the same names; without it the
     transparent pixels are the holes. What cannot be read, is too small for the network or would be written over another
     file is named in `skipped`; nothing at `source` is changed.
     """

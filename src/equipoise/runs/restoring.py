@@ -121,7 +121,7 @@ class PicturesData(DataSettings):
     @property
     def pairing(self) -> Pairing:
         """What is said of the two sides of pairs."""
-        labels = {side: Labels.of(table) for side, table in self.labels.items()}
+        labels: dict[Side, Labels] = {side: Labels.of(table) for side, table in self.labels.items()}
         aligned = self.aligned and not self.apart
         return Pairing(part=self.given_part, aligned=aligned, direction=self.direction, labels=labels)
 
