@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from equipoise.core.game import Clock
@@ -19,7 +20,7 @@ from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
 
 FOLDER = Path(__file__).parent
-RECIPES = ("digits", "conditional-digits", "ring", "grid", "sr4", "inpainting", "denoising", "ct")
+RECIPES = ("digits", "conditional-digits", "ring", "grid", "sr4", "inpainting", "denoising", "ct", "pix2pix")
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
 """Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
@@ -46,7 +47,10 @@ def play(name: str) -> list[dict[str, float]]:
     """The loss terms of the first steps of a shipped recipe: float32, one thread, seed 0."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"training.precision": "fp32", "training.seed": 0}
-        if isinstance(load(name)[0].data, PicturesData):
+        if name == "pix2pix":
+            write_pairs(Path(folder))
+            settings |= SMALL | {"data.path": folder}
+        elif isinstance(load(name)[0].data, PicturesData):
             np.save(Path(folder) / "slices.npy", slices())
             settings |= SMALL | {"game.perceptual": None, "data.path": f"{folder}/slices.npy", "data.range": [0, 2000]}
         recipe, origin = load(name, settings=settings)
@@ -63,6 +67,13 @@ def slices() -> np.ndarray:
     coarse = torch.rand(1, 1, 10, 5, 6, generator=torch.Generator().manual_seed(0))
     fine = torch.nn.functional.interpolate(coarse, size=(80, 32, 40), mode="trilinear")
     return (2000 * fine[0, 0]).numpy()
+
+
+def write_pairs(folder: Path) -> None:
+    """Six pictures of 40 × 32 pixels of smooth noise, each beside the places where it is bright."""
+    for number, x in enumerate(slices()[::14]):
+        pair = np.concatenate([x / 2000 * 255, (x > 1000) * 255], axis=1)
+        Image.fromarray(pair.astype(np.uint8)).save(folder / f"{number}.png")
 
 
 def written(lines: list[dict[str, float]]) -> str:
