@@ -25,6 +25,8 @@ WORK = rows.RESULTS / ".translation"
 TEST = "membrane, last 10 slices"
 ARMS = {"adversarial": {}, "l1": {"game.warmup": 1.0}}
 """With the critic, and the same without one."""
+STILL = {"game.network.noise": False, "game.network.dropout": 0.0}
+"""A segmentation has one answer."""
 
 
 def membrane(data: Path, direction: str) -> dict[str, Any]:
@@ -38,7 +40,8 @@ def membrane(data: Path, direction: str) -> dict[str, Any]:
         "data.held_out_at": "end",
         "data.turns": True,
         "game.features": {"images": str(data / "cifar10.zip")},
-    }
+        "watching.samples_every": 500,
+    } | (STILL if direction == "AtoB" else {})
 
 
 def arms(data: Path, seed: int, direction: str) -> Iterator[tuple[Run, float]]:
