@@ -206,6 +206,14 @@ def test_sixteen_bit_classes_are_written_with_sixteen_bits(tmp_path):
             Image.fromarray(pixels).save(tmp_path / side / f"{number}.png")
     place = {"data.path": str(tmp_path / "B"), "data.given": str(tmp_path / "A"), "data.labels": {"B": [0, 1000]}}
     run = trained(place, tmp_path / "run", **{"data.held_out": 1})
+    assert run.evaluate_own(data=tmp_path).num == 4  # its folders A and B
+    other = tmp_path / "other"
+    for side in "AB":
+        (other / side).mkdir(parents=True)
+        pixels = np.arange(768).reshape(16, 16, 3).astype(np.uint8) if side == "A" else np.zeros((16, 16), np.uint8)
+        Image.fromarray(pixels).save(other / side / "x.png")
+    with pytest.raises(DataError, match=r"3 channels are given and 2 asked for.*was trained on: 1 channels"):
+        run.evaluate_own(data=other)
     assert run.examples.shape == (2, 16, 16)
     done = apply_to_files(run, tmp_path / "A" / "0.png", tmp_path / "out.png")
     image = Image.open(done.written[0])
@@ -224,7 +232,7 @@ def test_noise_is_the_same_at_every_application(folder, tmp_path):
 
 
 def test_a_direction_is_not_to_be_chosen(runs, folder, tmp_path):
-    with pytest.raises(RecipeError, match="lets nobody choose a direction. It does one thing. Leave it out"):
+    with pytest.raises(RecipeError, match="lets nobody choose a direction"):
         apply_to_files(runs["forth"], folder, tmp_path / "out", choice=Choice(direction="BtoA"))
 
 

@@ -12,8 +12,9 @@ def pix2pix() -> Recipe:
     """Translation learnt from pairs, A and B side by side in each picture: `equipoise train pix2pix --data FOLDER`.
 
     In two folders: `--set data.given=A --data B`; in parts of one: `--set data.given_part=A --set data.part=B`. The
-    other way round: `--set data.direction=BtoA`. For four minutes of a processor: small squares, and a critic of bounded
-    slope with L1 of weight 10. Dropout stays on in use; for label maps `--set game.network.noise=false`.
+    other way round: `--set data.direction=BtoA`. For a few minutes of a processor: small squares, and a critic of
+    bounded slope beside L1 of weight 10. Dropout stays on in use; where there is one answer, as of label maps:
+    `--set game.network.noise=false`.
     """
     network = Unet(width=24, normalisation="none", residual=False, dropout=0.5, noise=True, final="tanh")
     critic = Patches(width=24, num_layers=2)  # patches of 34 pixels

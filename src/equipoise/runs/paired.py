@@ -18,7 +18,7 @@ from equipoise.metrics.perceptual import feature_distance
 from equipoise.metrics.segmentation import dice, iou
 from equipoise.runs.feature_networks import FeatureNetwork
 from equipoise.runs.parts import DataSettings, Examples
-from equipoise.runs.restored import SMALLEST, judging_network, restored, whole_pictures
+from equipoise.runs.restored import SMALLEST, check_task, judging_network, restored, whole_pictures
 from equipoise.runs.restoring import LIKENESSES, AnyRestorer, LikenessName, PicturesData, RestorerSettings, Unet
 from equipoise.runs.scores import Scored
 
@@ -82,6 +82,7 @@ class Answered(NamedTuple):
 def translated(run: "Run", game: Game, source: Source, *, num: int | None = None) -> Answered:
     """The answers to whole pictures of a source, always the same."""
     pictures, chosen = whole_pictures(source)
+    check_task(run, pictures)
     pairs = [pictures.whole(index) for index in chosen[:num]]
     restorer = run.picture_game(game)
     answers = [restored(restorer, pair.given, scale=1) for pair in pairs]

@@ -118,6 +118,10 @@ class DataSettings(Part):
         """Where examples lie, and the part of it that is used; None of those that are made."""
         return None
 
+    def at(self, path: Path) -> dict[str, Path]:
+        """The settings by which other data, at a path, is read in the same way."""
+        return {"path": path}
+
     def to_learn_from(self) -> Source:
         """What networks beside the game, such as one that compares pictures, are fitted to. Raises `DataError`."""
         return self.open()

@@ -94,13 +94,7 @@ def evaluate_restoration(
     pictures, chosen = whole_pictures(source)
     chosen = chosen[:num]
     scale, as_files = run.scale, run.standard is None
-    assert run.examples.given is not None
-    here = task_of(pictures.given_shape, pictures.shape, pictures.factor)
-    learnt = task_of(run.examples.given, run.examples.shape, scale)
-    if here != learnt:
-        raise DataError(
-            f"{source.name}: {here}; {run.id} was trained on: {learnt}. Choose pictures for which that holds."
-        )
+    check_task(run, pictures)
     use_luma = scale > 1 and pictures.shape[0] == 3
     shave = scale if scale > 1 else 0
     rows: dict[str, list[Tensor]] = {"answer": [], "given": []}
@@ -124,6 +118,17 @@ def evaluate_restoration(
         answer=Likeness(**dict(zip(names, means["answer"]))),
         given=Likeness(**dict(zip(names, means["given"]))),
     )
+
+
+def check_task(run: "Run", pictures: Pictures) -> None:
+    """Raise `DataError` for pictures of which something else is given, or asked for, than the run was trained on."""
+    assert run.examples.given is not None
+    here = task_of(pictures.given_shape, pictures.shape, pictures.factor)
+    learnt = task_of(run.examples.given, run.examples.shape, run.scale)
+    if here != learnt:
+        raise DataError(
+            f"{pictures.name}: {here}; {run.id} was trained on: {learnt}. Choose pictures for which that holds."
+        )
 
 
 def task_of(given: Sequence[int], target: Sequence[int], factor: int) -> str:

@@ -158,6 +158,11 @@ class PicturesData(DataSettings):
     def files(self) -> tuple[Path, str | None]:
         return self.place, self.part
 
+    def at(self, path: Path) -> dict[str, Path]:
+        if self.given is None:
+            return {"path": path}
+        return {"path": path / self.place.name, "given": path / self.given.name}  # two folders of the same names
+
     def to_learn_from(self) -> Source:
         of_targets = self.pairing == Pairing()  # else there may be other pictures at the same place
         return (labelled(self.place) if of_targets else None) or self.open()

@@ -675,7 +675,7 @@ class Run:
             self.check_data(source)
             held_out = self.parts(source).held_out
         else:
-            held_out = with_settings(self.recipe, {"data.path": data}).data.open().to(self.device)
+            held_out = with_settings(self.recipe, {"data": self.recipe.data.at(data)}).data.open().to(self.device)
         game, step = self.trained_game(at)
         with threads(self.recipe.training.threads), torch.no_grad():
             result = self.recipe.game.scored(self, game, held_out, num=num)
