@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -281,3 +282,14 @@ def test_the_feature_network_of_parts_is_not_fitted_to_both_sides(tmp_path):
 def test_data_without_a_partner_is_a_data_error(folder, tmp_path):
     with pytest.raises(DataError, match="no images in a part named 'test'"):
         trained({"data.path": str(folder), "data.given_part": "test"}, tmp_path / "run")
+
+
+def test_the_recipe_of_the_docs_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "translation.md").read_text("utf-8").split("## Unpaired")[0]
+    blocks = [block.split("```")[0] for block in page.split("```toml\n")[1:]]
+    (tmp_path / "cells.toml").write_text('base = "pix2pix"\n' + "\n".join(blocks), "utf-8")
+    recipe, _ = equipoise.load(tmp_path / "cells.toml", data=tmp_path / "others.zip")
+    assert recipe.data.path == tmp_path / "others.zip"
+    assert recipe.data.pairing.part == "train/image"
+    assert recipe.data.pairing.target_labels == Labels.of({"membrane": 0, "cell": 255})
+    assert recipe.game.terms == {"l1": 100.0}

@@ -323,7 +323,9 @@ def paired(
             f"{', '.join(alone[:3])}{', …' if len(alone) > 3 else ''}. Add the partners, or remove these."
         )
     skipped |= lost
-    skipped |= dict.fromkeys(sorted({*other_names} - {*found.values()}), "no picture of the same name in data.path")
+    if spare := sorted({*other_names} - {*found.values()}, key=natural_order):
+        some = f"{', '.join(spare[:3])}{', …' if len(spare) > 3 else ''}"
+        skipped[f"{len(spare)} pictures in {where}"] = f"no picture of the same name in {path} ({some})"
     kept = [(name, target, partner[found[name]]) for name, target in zip(names, targets) if name in found]
     return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
 

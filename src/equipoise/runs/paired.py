@@ -125,11 +125,9 @@ def image_scores(run: "Run", answered: Answered, judge: FeatureNetwork, real: li
     answers = [eight_bit(answer.clamp(-1, 1)) for answer in answered.answers]
     pairs = list(zip(answers, answered.targets))
     large = [pair for pair in pairs if min(pair[0].shape[2:]) >= SMALLEST]
-    values = {
-        "psnr": mean([psnr(*pair) for pair in pairs]),
-        "ssim": mean([ssim(*pair) for pair in large]) if large else float("nan"),
-        "perceptual": mean([feature_distance(judge, *pair) for pair in pairs]),
-    }
+    values = {"psnr": mean([psnr(*pair) for pair in pairs])}
+    values |= {"ssim": mean([ssim(*pair) for pair in large])} if large else {}
+    values["perceptual"] = mean([feature_distance(judge, *pair) for pair in pairs])
     side = min(CROP, run.examples.shape[1])
     sets = [squares(pictures, side) for pictures in (answered.targets, answers, real)]
     enough = min(map(len, sets))
