@@ -4,7 +4,7 @@
     python -m benchmarks.pix2pix images --data FOLDER   # segmentation -> microscopy
     python -m benchmarks.pix2pix gallery --data FOLDER  # docs/pictures/translated-membrane.png
 
-Each trains the recipe `pix2pix` twice, with the critic and without one (L1 alone) for as many steps, into
+Each trains the recipe `pix2pix` twice, with the critic and without one (the likeness alone) for as many steps, into
 benchmarks/results/.translation/, on slices 0 to 19; it goes on where it stopped, and adds its rows to
 benchmarks/results/translation.json. The last ten slices are the test. What is made of segmentations is judged through a
 network that was fitted to CIFAR-10 (cifar10.zip in the same folder).
@@ -23,9 +23,15 @@ from equipoise.runs.run import Run
 RESULTS = rows.RESULTS / "translation.json"
 WORK = rows.RESULTS / ".translation"
 TEST = "membrane, last 10 slices"
-ARMS = {"adversarial": {}, "l1": {"game.warmup": 1.0}}
+ARMS = {"adversarial": {}, "alone": {"game.warmup": 1.0}}
 """With the critic, and the same without one."""
-STILL = {"game.network.noise": False, "game.network.dropout": 0.0}
+SEGMENTS = {
+    "game.network.noise": False,
+    "game.network.dropout": 0.0,
+    "game.network.final": "softmax",
+    "game.terms": {"classes": 10.0},
+    "game.first": "classes",
+}
 """A segmentation has one answer."""
 
 
@@ -41,7 +47,7 @@ def membrane(data: Path, direction: str) -> dict[str, Any]:
         "data.turns": True,
         "game.features": {"images": str(data / "cifar10.zip")},
         "watching.samples_every": 500,
-    } | (STILL if direction == "AtoB" else {})
+    } | (SEGMENTS if direction == "AtoB" else {})
 
 
 def arms(data: Path, seed: int, direction: str) -> Iterator[tuple[Run, float]]:

@@ -33,9 +33,10 @@ class UNet(nn.Module):
     size are added, which restoration needs. The innermost layer is not normalised, so that a batch of one works.
     `dropout` is the share of features that training leaves out in the three innermost decoder steps; with `noise` they
     are left out in use too, as in the paper, whose only noise it is. With `residual` the output is added to the first
-    out_channels channels of the input, and begins near them. `final` "tanh" gives [-1, 1]. Any H and W of more than
-    2^depth / 2: images are reflected to multiples of 2^depth and cropped. Raises ValueError for smaller ones, for a
-    residual behind a tanh, and for noise without dropout.
+    out_channels channels of the input, and begins near them. `final` "tanh" gives [-1, 1], "softmax" planes of classes,
+    2p - 1 with shares p that add up to 1. Any H and W of more than 2^depth / 2: images are reflected to multiples of
+    2^depth and cropped. Raises ValueError for smaller ones, for a residual behind a tanh or softmax, for a softmax of
+    one channel, and for noise without dropout.
     Default: width 64, depth 4; the paper has depth 8 for 256 pixels, "batch" and dropout 0.5.
     Cost: dominated by the two outer levels.
     Source: Ronneberger et al. 2015, U-Net; Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial
@@ -56,14 +57,16 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         noise: bool = False,
         residual: bool = False,
-        final: Literal["tanh", "none"] = "tanh",
+        final: Literal["tanh", "softmax", "none"] = "tanh",
     ):
         super().__init__()
         check_counts("UNet", width=width, depth=depth)
         check_dropout(dropout)
-        if final not in ("tanh", "none"):
-            raise ValueError(f"UNet(final={final!r}): expected 'tanh' or 'none'. Choose one of them.")
-        if residual and (final == "tanh" or out_channels > in_channels):
+        if final not in ("tanh", "softmax", "none"):
+            raise ValueError(f"UNet(final={final!r}): expected 'tanh', 'softmax' or 'none'. Choose one of them.")
+        if final == "softmax" and out_channels < 2:
+            raise ValueError("UNet(final='softmax'): expected at least 2 output channels, one for each class.")
+        if residual and (final != "none" or out_channels > in_channels):
             raise ValueError(
                 f"UNet({in_channels}, {out_channels}, residual=True, final={final!r}): expected final='none' and at "
                 "most as many output channels as input channels: the output is added to the input."
@@ -124,6 +127,8 @@ class UNet(nn.Module):
         y = at_least_float32(self.out(relu(h))[..., :height, :width])  # [N, out_channels, H, W]
         if self.residual:
             return at_least_float32(x[:, : self.out_channels]) + y
+        if self.final == "softmax":
+            return 2 * y.softmax(1) - 1
         return torch.tanh(y) if self.final == "tanh" else y
 
 

@@ -36,6 +36,7 @@ from equipoise.networks.translator import ResNetTranslator
 from equipoise.networks.unet import UNet, UNetCritic
 from equipoise.networks.vgg import SMALL_TAPS
 from equipoise.objectives import perceptual, reconstruction
+from equipoise.objectives.classification import pixel_classes
 from equipoise.runs.feature_networks import FeatureNetwork, fit_small_vgg, vgg_from_file
 from equipoise.runs.parts import LOSSES, PENALTIES, DataSettings, Examples, GameSettings, LossName, Penalties
 from equipoise.runs.techniques import Part
@@ -243,8 +244,8 @@ class Unet(RestorerNetwork):
     """The share of features that training leaves out in the innermost decoder steps."""
     noise: bool = False
     """Whether dropout stays on in use, as noise (pix2pix)."""
-    final: Literal["none", "tanh"] = "none"
-    """"tanh" keeps answers in [-1, 1]; it goes without residual."""
+    final: Literal["none", "tanh", "softmax"] = "none"
+    """"tanh" keeps answers in [-1, 1], "softmax" is for label maps; both go without residual."""
 
     def build(self, given: int, channels: int, scale: int) -> nn.Module:
         same_size(self.kind, scale)
@@ -448,10 +449,11 @@ LIKENESSES: dict[str, Likeness] = {
     "edges": reconstruction.edges,
     "gradients": reconstruction.image_gradients,
     "frequency": reconstruction.focal_frequency,
+    "classes": pixel_classes,
 }
 TEXTURE = 4
 """Positions along the side of a patch whose texture is compared."""
-LikenessName = Literal["l1", "l2", "charbonnier", "edges", "gradients", "frequency"]
+LikenessName = Literal["l1", "l2", "charbonnier", "edges", "gradients", "frequency", "classes"]
 
 
 class RestorerSettings(GameSettings):
