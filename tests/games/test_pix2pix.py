@@ -15,6 +15,7 @@ from equipoise.games.restorer import Aims
 from equipoise.networks.patch import MultiScaleCritic, PatchCritic
 from equipoise.networks.unet import UNet
 from equipoise.objectives import perceptual, reconstruction
+from equipoise.objectives.classification import pixel_classes
 
 PAPER = Aims(loss=objectives.non_saturating, terms={"l1": (reconstruction.l1, 100.0)}, warmup=0.0)
 HD = replace(PAPER, loss=objectives.least_squares, terms={}, matching=10.0)
@@ -45,8 +46,9 @@ def pix2pix(aims=PAPER, *, scales=1, **more):
         lambda: pix2pix(HD, scales=2),
         lambda: pix2pix(replace(PAPER, warmup=0.5)),
         lambda: pix2pix(noise=True),
+        lambda: pix2pix(replace(PAPER, terms={"classes": (pixel_classes, 10.0)}), final="softmax"),
     ],
-    ids=["paper", "two scales", "warm-up", "noise"],
+    ids=["paper", "two scales", "warm-up", "noise", "softmax"],
 )
 def test_it_keeps_the_promises_of_the_engine(game):
     check_game(game, pairs, batch=4, steps=4, sample_range=(-1.0, 1.0))

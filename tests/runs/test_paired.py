@@ -79,7 +79,10 @@ def weights(run):
     return {name: tensor.tolist() for name, tensor in run.trained_game()[0].state_dict().items()}
 
 
-@pytest.mark.parametrize("way", [FORTH, BACK], ids=["forth", "back"])
+SOFT = {"game.network": PAIRS["game.network"] | {"final": "softmax"}, "game.terms": {"classes": 10.0}}
+
+
+@pytest.mark.parametrize("way", [FORTH, FORTH | SOFT, BACK], ids=["forth", "softmax", "back"])
 def test_a_run_trains_judges_and_resumes_exactly_either_way(way, folder, tmp_path):
     settings = way | {"data.path": str(folder), "training.steps": 4, "judging.at_end": True, "game.matching": 10.0}
     recipe = with_settings(Recipe(), {**QUIET, **PAIRS, **settings})
