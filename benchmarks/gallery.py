@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.restoration import ALONE, smoothed, squares, stages, targets_of, telea, train
+from benchmarks.restoration import ALONE, seen, smoothed, squares, stages, targets_of, telea, train, tuned
 from benchmarks.rows import choose
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import restored, whole_pictures
@@ -88,10 +88,10 @@ def inpainting(data: Path, seed: int) -> None:
 def denoising(data: Path, seed: int) -> None:
     """Noisy, non-local means, reconstruction, adversarial, true."""
     runs = [run for run, _ in stages("denoising", data / "t91.zip", seed)]
-    rows = []
+    rows, factor = [], tuned(runs[0])
     for given, target in test_pairs(runs[0], targets_of(data / "set14.zip"))[1::3][:4]:
         top, left = (max(side // 2 - 90, 0) for side in target.shape[2:])
-        answers = [given, smoothed(given, 0.8), *(answer(run, given) for run in runs), target]
+        answers = [given, smoothed(given, factor), *(answer(run, given) for run in runs), target]
         rows.append([cut(one, top, left, 180) for one in answers])
     sheet(rows, PICTURES / "restored-noise.png")
 
@@ -101,8 +101,9 @@ def scans(data: Path, seed: int) -> None:
     run, _ = train("ct", "reconstruction", data / "stent.npz", seed, {})
     pictures, chosen = whole_pictures(run.parts(run.source()).held_out)
     pairs = [pictures.whole(chosen[at]) for at in (5, 25)]
-    rows = [[p.given, smoothed(p.given, 1.0), answer(run, p.given), p.target] for p in pairs]
-    sheet(rows, PICTURES / "restored-ct.png")
+    factor = tuned(run)
+    rows = [[p.given, smoothed(p.given, factor), answer(run, p.given), p.target] for p in pairs]
+    sheet([[seen(run, one) for one in row] for row in rows], PICTURES / "restored-ct.png", times=2)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import torch
 from benchmarks import rows
 from benchmarks.rows import choose, row
 from equipoise.core.seeding import generator
+from equipoise.data.standardise import windowed
 from equipoise.metrics.image_quality import eight_bit, psnr, ssim
 from equipoise.metrics.perceptual import feature_distance
 from equipoise.runs.recipe import with_settings
@@ -161,28 +162,41 @@ def scans(data: Path, seed: int) -> None:
     keep(list(of_means(run, None, seconds)))
 
 
+def seen(run: Run, x: torch.Tensor) -> torch.Tensor:
+    """A picture as it is scored: through the window of the run, if it has one."""
+    window = run.recipe.data.looked_through
+    return x if window is None else windowed(run.in_units(x), window)
+
+
+def tuned(run: Run) -> float:
+    """The strength of non-local means that is best on six training pictures."""
+    pictures, chosen = whole_pictures(run.parts(run.source()).train)
+    pairs = [pictures.whole(index) for index in chosen[:: max(len(chosen) // 6, 1)][:6]]
+
+    def score(factor: float) -> float:
+        return sum(psnr(seen(run, smoothed(p.given, factor)), seen(run, p.target)).item() for p in pairs)
+
+    return max((0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0), key=score)
+
+
 def of_means(run: Run, path: Path | None, seconds: float) -> Iterator[dict[str, Any]]:
     """PSNR and SSIM of non-local means on the same pictures; its strength is tuned on training pictures."""
-    source = run.source()
-    train_pictures, chosen = whole_pictures(run.parts(source).train)
-    pairs = [train_pictures.whole(index) for index in chosen[:: max(len(chosen) // 6, 1)][:6]]
-    factors = (0.4, 0.6, 0.8, 1.0, 1.3)
-    tuned = max(factors, key=lambda f: sum(psnr(smoothed(p.given, f), p.target).item() for p in pairs))
+    factor = tuned(run)
     if path is None:
-        pictures, chosen = whole_pictures(run.parts(source).held_out)
+        pictures, chosen = whole_pictures(run.parts(run.source()).held_out)
     else:
         place = {"path": path, "crop": 8}
         pictures, chosen = whole_pictures(with_settings(run.recipe, {"data": place}).data.open())
     values = []
     for index in chosen:
         given, target = pictures.whole(index)
-        answer = smoothed(given, tuned).clamp(-1, 1)
+        answer = smoothed(given, factor).clamp(-1, 1)
         answer = answer if path is None else eight_bit(answer)
-        values.append((psnr(answer, target).item(), ssim(answer, target).item()))
+        values.append(tuple(metric(seen(run, answer), seen(run, target)).item() for metric in (psnr, ssim)))
     name = "stent, last 40 slices" if path is None else path.stem
     for number, metric in enumerate(("psnr", "ssim")):
         value = float(np.mean([one[number] for one in values]))
-        yield row(run, name, f"{metric}, non-local means ({tuned} σ)", value, baseline=None, seconds=seconds)
+        yield row(run, name, f"{metric}, non-local means ({factor} σ)", value, baseline=None, seconds=seconds)
 
 
 def smoothed(given: torch.Tensor, factor: float) -> torch.Tensor:

@@ -31,7 +31,7 @@ FOURIER = {"kind": "fourier", "width": 16, "num_downs": 2, "num_blocks": 3}
 def trainings(data: Path, seed: int) -> Iterator[tuple[Run, float]]:
     """Two runs of exact networks, two of networks that see the whole picture."""
     path = data / "t91.zip"
-    yield train("sr4", "reconstruction", path, seed, {**ALONE, "training.steps": 12_000})
+    yield train("sr4", "adversarial", path, seed, {})
     yield train("denoising", "reconstruction", path, seed, ALONE)
     yield train("denoising", "instance-norm", path, seed, {**SHORT, "game.network": NORMED})
     yield train("inpainting", "fourier", path, seed, {**SHORT, "game.network": FOURIER})
