@@ -165,7 +165,8 @@ def picture_answer(hand: Hand, data: bytes, *, hole: bytes | None) -> Image.Imag
         pixels = np.asarray(flat)
         x = to_float(torch.from_numpy((pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)).copy()))
     shape, given = hand.run.examples.shape, hand.run.examples.given
-    inpaints = given is not None and given[0] > shape[0]
+    channels = hand.answerer.given or (given[0] if given else 0)
+    inpaints = channels > shape[0]
     mask = hole_of(hole, alpha, x) if inpaints else None
     y = answer(hand, x, mask)
     if deep:

@@ -1,5 +1,6 @@
 """Which games and data a recipe file can name."""
 
+from equipoise.runs.multitasking import MultitaskSettings, TasksData
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
 from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
 from equipoise.runs.techniques import Part
@@ -10,6 +11,7 @@ GAME_KINDS: dict[str, type[Part]] = {
     "srgan": Srgan,
     "inpainting": InpaintingSettings,
     "denoising": DenoisingSettings,
+    "multitask": MultitaskSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,
@@ -18,4 +20,5 @@ DATA_KINDS: dict[str, type[Part]] = {
     "mixture": Toy,
     "stacked": Stack,
     "pictures": PicturesData,
+    "tasks": TasksData,
 }

@@ -76,7 +76,7 @@ def restored(
     def answer(part: Tensor) -> Tensor:
         return chosen.answer(part.to(device)).float().cpu()
 
-    return tiled(answer, given, fit=chosen.fit, scale=scale, tile=tile)
+    return tiled(answer, given, fit=chosen.fit, scale=chosen.scale or scale, tile=tile)
 
 
 @torch.no_grad()
