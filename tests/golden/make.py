@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from equipoise.core.game import Clock
 from equipoise.engine.trainer import Trainer
 from equipoise.recipes import load
+from equipoise.runs.multitasking import TasksData
 from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
 
 FOLDER = Path(__file__).parent
-RECIPES = ("digits", "conditional-digits", "ring", "grid", "sr4", "inpainting", "denoising", "ct")
+RECIPES = ("digits", "conditional-digits", "ring", "grid", "sr4", "inpainting", "denoising", "ct", "multitask")
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
 """Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
@@ -53,6 +54,9 @@ def play(name: str) -> list[dict[str, float]]:
             settings |= SMALL | {"game.perceptual": None, "data.path": f"{folder}/slices.npy", "data.range": [0, 2000]}
         if name == "ct":  # counts of photons hang on the last bit of their mean
             settings |= {"data.degrade": [{"kind": "noise", "sigma": [25.0, 25.0]}]}
+        if isinstance(load(name)[0].data, TasksData):
+            np.save(Path(folder) / "pictures.npy", coloured())
+            settings |= SMALL | {"training.batch": 4, "data.path": f"{folder}/pictures.npy"}
         recipe, origin = load(name, settings=settings)
         run = Run.draft(recipe, origin=origin, folder=Path("golden"))
         train, losses = run.parts(run.source()).train, Losses()
@@ -89,6 +93,11 @@ def slices() -> np.ndarray:
     coarse = torch.rand(1, 1, 10, 5, 6, generator=torch.Generator().manual_seed(0))
     fine = torch.nn.functional.interpolate(coarse, size=(80, 32, 40), mode="trilinear")
     return (2000 * fine[0, 0]).numpy()
+
+
+def coloured() -> np.ndarray:
+    """Twenty pictures of smooth noise [20, 32, 40, 3], bytes."""
+    return (slices() / 2000 * 255).astype(np.uint8)[:60].reshape(20, 3, 32, 40).transpose(0, 2, 3, 1)
 
 
 def written(lines: list[dict[str, float]]) -> str:
