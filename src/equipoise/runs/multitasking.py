@@ -172,7 +172,7 @@ class MultitaskSettings(GameSettings):
     """What compares answers with their targets, in the term of each task."""
     weights: dict[str, Scheduled] = {}
     """Of tasks, beside their shares; those that are not named have 1."""
-    adversarial: Scheduled = 0.005
+    adversarial: Scheduled = 0.02
     matching: Scheduled | None = None
     """Weight of the distance between layers of the critic."""
     classify: Scheduled | None = None
@@ -263,7 +263,7 @@ class MultitaskSettings(GameSettings):
             of="given",
             data=held_out.name,
             num=len(chosen),
-            features="none: PSNR",
+            features="PSNR alone",
             more={"tasks": list(source.tasks)},
         )
 
