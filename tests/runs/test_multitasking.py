@@ -1,6 +1,7 @@
 """Runs of several tasks: trained, balanced, judged task by task, resumed, and applied to files by name."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def weights(run):
     "more",
     [
         {},
-        {"game.balance": {"kind": "gradnorm", "at": "G.out", "terms": NAMES}, "game.classify": 0.1},
+        {"game.balance": {"kind": "gradnorm", "at": "G.out"}, "game.classify": 0.1},
         {"game.balance": {"kind": "dynamic-average", "window": 1, "terms": NAMES}},
     ],
     ids=["fixed", "gradnorm, classes", "dynamic average"],
@@ -274,3 +275,41 @@ def test_any_game_with_several_terms_can_be_balanced(pictures, tmp_path):
     assert found == pytest.approx({"l1": 0.6, "edges": 0.3, "adversarial": 0.1}, abs=0.15)
     assert lines[0]["weight/G/edges"]["mean"] == pytest.approx(0.1)
     assert lines[-1]["weight/G/edges"]["mean"] != pytest.approx(0.1)
+
+
+def test_the_recipe_of_the_docs_is_one(pictures, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "multitask.md").read_text("utf-8")
+    (tmp_path / "house.toml").write_text(page.split("```toml\n")[1].split("```")[0], "utf-8")
+    recipe, origin = equipoise.load(tmp_path / "house.toml", data=pictures, settings={"data.crop": 16})
+    assert [(task.name, task.share) for task in recipe.data.tasks] == [
+        ("denoise", 0.5),
+        ("inpaint", 0.25),
+        ("scans", 0.25),
+    ]
+    run = equipoise.Run.draft(recipe, origin=origin, folder=tmp_path / "run")
+    trainer = run.trainer(run.parts(run.source()).train)
+    assert trainer.balance["G"].terms == ("denoise", "inpaint", "scans")
+    assert trainer.game.weights["G/inpaint"] == 0.5
+
+
+def test_the_balance_of_the_docs_is_one(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "balancing.md").read_text("utf-8")
+    changes = parse_toml(page.split("```toml\n")[1].split("```")[0], where="the page")
+    recipe = with_settings(equipoise.load("denoising")[0], changes)
+    assert recipe.game.balance.shares == {"l1": 0.7, "edges": 0.2, "adversarial": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("balance", "terms"),
+    [
+        ("uncertainty", NAMES),
+        ({"kind": "gradient-shares", "shares": {"denoise": 0.5, "adversarial": 0.5}}, ("denoise", "adversarial")),
+        ("adaptive-adversarial", (*NAMES, "adversarial")),
+        ({"kind": "gradnorm", "terms": ["denoise", "inpaint"]}, ("denoise", "inpaint")),
+    ],
+)
+def test_tasks_are_balanced_unless_something_else_is_said(balance, terms, pictures, tmp_path):
+    settings = {**QUIET, **FOUR, "data.path": str(pictures), "game.balance": balance, "training.steps": 8}
+    run = equipoise.Run.draft(with_settings(Recipe(), settings), origin="python", folder=tmp_path / "run")
+    trainer = run.trainer(run.parts(run.source()).train)
+    assert set(trainer.balance["G"].terms) == set(terms)

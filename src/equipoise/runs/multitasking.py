@@ -1,6 +1,7 @@
 """Settings of several tasks in one model: what they are, their mixture, the game, and how each is judged."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,6 +23,7 @@ from equipoise.games.restorer import Aims
 from equipoise.metrics.image_quality import eight_bit, psnr
 from equipoise.networks.patch import PatchCritic
 from equipoise.networks.taskunet import TaskCritic, TaskUNet
+from equipoise.objectives.balance import AdaptiveAdversarial, GradientShares
 from equipoise.runs.parts import LOSSES, PENALTIES, DataSettings, Examples, GameSettings, LossName, Penalties
 from equipoise.runs.restoring import LIKENESSES, LikenessName, labelled
 from equipoise.runs.scores import Scored
@@ -226,6 +228,16 @@ class MultitaskSettings(GameSettings):
             weights=self.weights,
             classify=self.classify,
         )
+
+    def balanced(self, game: Game) -> Game:
+        """What is balanced, where nothing is said, are the tasks, with which training begins; not the critic's say."""
+        assert isinstance(game, Multitask)
+        balance = self.balance
+        if balance is not None and not balance.terms and not isinstance(balance, AdaptiveAdversarial):
+            shared = tuple(balance.shares) if isinstance(balance, GradientShares) else ()
+            balance = replace(balance, terms=shared or tuple(game.tasks))
+        game.balance = {} if balance is None else {"G": balance}
+        return game
 
     # ---------------------------------------------------------------- judging
 
