@@ -18,11 +18,23 @@ from torch import Tensor, nn
 from equipoise.core.game import Clock
 from equipoise.engine.trainer import Trainer
 from equipoise.recipes import load
+from equipoise.runs.multitasking import TasksData
 from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
 
 FOLDER = Path(__file__).parent
-RECIPES = ("digits", "conditional-digits", "ring", "grid", "sr4", "inpainting", "denoising", "ct", "pix2pix")
+RECIPES = (
+    "digits",
+    "conditional-digits",
+    "ring",
+    "grid",
+    "sr4",
+    "inpainting",
+    "denoising",
+    "ct",
+    "pix2pix",
+    "multitask",
+)
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
 """Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
@@ -57,6 +69,9 @@ def play(name: str) -> list[dict[str, float]]:
             settings |= SMALL | {"game.perceptual": None, "data.path": f"{folder}/slices.npy", "data.range": [0, 2000]}
         if name == "ct":  # counts of photons hang on the last bit of their mean
             settings |= {"data.degrade": [{"kind": "noise", "sigma": [25.0, 25.0]}]}
+        if isinstance(load(name)[0].data, TasksData):
+            np.save(Path(folder) / "pictures.npy", coloured())
+            settings |= SMALL | {"training.batch": 4, "data.path": f"{folder}/pictures.npy"}
         recipe, origin = load(name, settings=settings)
         run = Run.draft(recipe, origin=origin, folder=Path("golden"))
         train, losses = run.parts(run.source()).train, Losses()
@@ -100,6 +115,11 @@ def write_pairs(folder: Path) -> None:
     for number, x in enumerate(slices()[::14]):
         pair = np.concatenate([x / 2000 * 255, (x > 1000) * 255], axis=1)
         Image.fromarray(pair.astype(np.uint8)).save(folder / f"{number}.png")
+
+
+def coloured() -> np.ndarray:
+    """Twenty pictures of coloured squares [20, 32, 40, 3], bytes."""
+    return np.random.default_rng(0).integers(0, 256, (20, 4, 5, 3), np.uint8).repeat(8, 1).repeat(8, 2)
 
 
 def written(lines: list[dict[str, float]]) -> str:

@@ -9,6 +9,7 @@ from equipoise.data.named import PREFIX, is_name
 from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
+from equipoise.recipes.multitask import multitask
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
 from equipoise.recipes.toy import grid, ring
 from equipoise.recipes.translation import pix2pix
@@ -28,6 +29,7 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "denoising": denoising,
     "ct": ct,
     "pix2pix": pix2pix,
+    "multitask": multitask,
     "ring": ring,
     "grid": grid,
 }
@@ -85,6 +87,8 @@ def elsewhere(data: str | Path, before: Mapping[str, Any]) -> dict[str, Any]:
     path, text = Path(data).expanduser(), str(data)
     if before.get("kind") == "pictures":  # what is made of them stays; partners lie with other pictures
         return {"kind": "pictures", **before, "path": str(path.absolute()), "given": None}
+    if before.get("kind") == "tasks":
+        return {"kind": "tasks", **before, "path": str(path.absolute())}
     place: dict[str, Any] = {"kind": "files", "path": str(path.absolute())}
     if not path.exists() and text == "digits":
         place = {"kind": "digits"}

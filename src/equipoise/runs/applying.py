@@ -153,20 +153,26 @@ class Hand(NamedTuple):
         return data.pairing if isinstance(data, PicturesData) else Pairing()
 
     @property
+    def num_given(self) -> int | None:
+        """The channels of what is given, where they are known to be others than those of an answer."""
+        given = self.run.examples.given
+        return self.answerer.given or (given[0] if given else None)
+
+    @property
     def inpaints(self) -> bool:
         """Whether the last channel of what is given is a mask."""
-        data, shape, given = self.run.recipe.data, self.run.examples.shape, self.run.examples.given
-        if isinstance(data, PicturesData):
+        data = self.run.recipe.data
+        if self.answerer.given is None and isinstance(data, PicturesData):
             return bool(data.masks)
-        return given is not None and given[0] == shape[0] + 1
+        return self.num_given == self.run.examples.shape[0] + 1
 
     @property
     def sees(self) -> int | None:
         """The channels that are given, where those of an answer are others or mean something else."""
-        shape, given = self.run.examples.shape, self.run.examples.given
-        if given is None or self.inpaints or (given[0] == shape[0] and not self.pairing.labels):
+        given = self.num_given
+        if given is None or self.inpaints or (given == self.run.examples.shape[0] and not self.pairing.labels):
             return None
-        return given[0]
+        return given
 
     def __call__(self, given: Tensor) -> Tensor:
         """The answer to [C, h, w]."""

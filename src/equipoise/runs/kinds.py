@@ -1,5 +1,6 @@
 """Which games and data a recipe file can name."""
 
+from equipoise.runs.multitasking import MultitaskSettings, TasksData
 from equipoise.runs.paired import Pix2PixSettings
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
 from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
@@ -12,6 +13,7 @@ GAME_KINDS: dict[str, type[Part]] = {
     "inpainting": InpaintingSettings,
     "denoising": DenoisingSettings,
     "pix2pix": Pix2PixSettings,
+    "multitask": MultitaskSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,
@@ -20,4 +22,5 @@ DATA_KINDS: dict[str, type[Part]] = {
     "mixture": Toy,
     "stacked": Stack,
     "pictures": PicturesData,
+    "tasks": TasksData,
 }

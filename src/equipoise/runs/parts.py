@@ -18,7 +18,7 @@ from equipoise.data.digits import digits
 from equipoise.data.images import Filter
 from equipoise.data.named import Wanted, fetched, located
 from equipoise.data.open import open_source
-from equipoise.data.source import Source
+from equipoise.data.source import Source, TaskFacts
 from equipoise.data.stacked import Stacked
 from equipoise.data.standardise import How, Standard, between
 from equipoise.data.toy import Mixture, grid, ring
@@ -32,6 +32,7 @@ from equipoise.networks.minibatch import Minibatch
 from equipoise.networks.mlp import Activation, MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.objectives.balance import BALANCERS, AnyBalancer
 from equipoise.runs.scores import Scored
 from equipoise.runs.techniques import Part, Techniques, Weight
 
@@ -50,10 +51,31 @@ class Examples:
     """Of pairs: the shape of what the game is given; `shape` is that of the target."""
     learn: Callable[[], Source] | None = field(default=None, compare=False, repr=False)
     """Opens what networks beside the game are fitted to, where that is known."""
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
+    """Of several tasks: their names in order, and what a game must know of them."""
+
+
+def by_name(balance: object) -> object:
+    """A balancer by its name alone has its defaults; false and null are none."""
+    if isinstance(balance, Mapping) and "kind" not in balance:
+        raise ValueError(f"it names no kind. Expected kind = one of {', '.join(BALANCERS)}.")
+    return {"kind": balance} if isinstance(balance, str) else balance or None
+
+
+Balance = Annotated[Annotated[AnyBalancer, Field(discriminator="kind")] | None, BeforeValidator(by_name)]
 
 
 class GameSettings(Part):
     """The settings of a game; subclass it beside your own game. Give it a `kind`, its name in recipe files."""
+
+    balance: Balance = None
+    """What finds further weights of the generator's terms while it trains: see `objectives.balance`."""
+
+    def balanced(self, game: Game) -> Game:
+        """The game, as these settings balance its generator G."""
+        if self.balance is not None:
+            game.balance = {**game.balance, "G": self.balance}
+        return game
 
     @property
     def own_scores(self) -> tuple[str, ...]:

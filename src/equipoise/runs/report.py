@@ -384,7 +384,12 @@ def _findings(run: _Run) -> list[dict[str, Any]]:
 
 
 _MARKED = ("bad_step", "rollback", "fallback", "intervention")
-_OTHERS: dict[str, str] = {"watch": "Also watched", "share": "Shares of the gradient", "refused": "Refused moves"}
+_OTHERS: dict[str, str] = {
+    "watch": "Also watched",
+    "share": "Shares of the gradient",
+    "weight": "Weights of balanced terms",
+    "refused": "Refused moves",
+}
 _PROBED = (
     (
         "Who is told from whom",

@@ -82,7 +82,7 @@ def restored(
 
     with torch.random.fork_rng():
         seed_torch(0, device)
-        return tiled(answer, given, fit=chosen.fit, scale=scale, tile=tile)
+        return tiled(answer, given, fit=chosen.fit, scale=chosen.scale or scale, tile=tile)
 
 
 @torch.no_grad()

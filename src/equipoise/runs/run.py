@@ -26,7 +26,7 @@ from equipoise.core.errors import (
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
-from equipoise.data.source import Source, Split, ending, few, folded, split
+from equipoise.data.source import Source, Split, TaskFacts, ending, few, folded, split
 from equipoise.data.standardise import Standard, measured, standardised, windowed
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
@@ -126,6 +126,7 @@ class Run:
         """A run of which nothing is written: its data is opened and, to be standardised, its training part measured."""
         source = recipe.data.open()
         examples = Examples(source.name, source.shape, source.classes, source.given_shape, recipe.data.to_learn_from)
+        examples = replace(examples, tasks=source.tasks)
         draft = cls(folder, recipe, origin, examples, source)
         how = recipe.data.standardise
         standard = recipe.data.fixed_standard if how == "none" else measured(draft.divided(source).train, how)
@@ -148,6 +149,7 @@ class Run:
             examples = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"]))
             if data.get("given") is not None:  # former cards have none
                 examples = replace(examples, given=tuple(data["given"]))
+            examples = replace(examples, tasks={name: TaskFacts(*one) for name, one in data.get("tasks", {}).items()})
             origin = str(card["origin"])
             standard = Standard.from_json(card["standard"]) if "standard" in card else None
         except (ValueError, KeyError, TypeError) as error:
@@ -380,7 +382,7 @@ class Run:
         with torch.random.fork_rng():
             torch.manual_seed(stable_seed(self.recipe.training.seed, "weights"))
             try:
-                return self.recipe.game.build(self.examples)
+                return self.recipe.game.balanced(self.recipe.game.build(self.examples))
             except ValueError as error:
                 raise error if isinstance(error, EquipoiseError) else RecipeError(str(error)) from error
 
@@ -711,12 +713,12 @@ class Run:
         that can do several things. Raises `RecipeError` for another number of channels, a choice that there is not,
         or a game that answers no pictures.
         """
-        wanted = self.examples.given
-        if wanted is not None and (given.ndim != 3 or given.shape[0] != wanted[0]):
-            raise RecipeError(f"A picture of shape {list(given.shape)}: expected [{wanted[0]}, h, w], as in training.")
         with threads(self.recipe.training.threads):
             game = self.picture_game(self.trained_game(at)[0])
             answerer = self.answerer(game, choice)
+            wanted = answerer.given or (self.examples.given[0] if self.examples.given else None)
+            if wanted is not None and (given.ndim != 3 or given.shape[0] != wanted):
+                raise RecipeError(f"A picture of shape {list(given.shape)}: expected [{wanted}, h, w], as in training.")
             return restored(game, given[None].float(), scale=self.scale, tile=tile, answerer=answerer)[0]
 
     def extractor(self, train: Source, held_out: Source) -> features.FeatureExtractor:
