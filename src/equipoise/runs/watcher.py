@@ -189,8 +189,8 @@ def draw(x: Tensor, source: Source, *, columns: int | None = None):
 
 def side_by_side(given: Tensor, answer: Tensor, target: Tensor) -> Tensor:
     """Of each pair what was given, in the size of the target, the answer and the target: [3·N, C, H, W]."""
-    if given.shape[1] in (2, 4):  # without the mask
-        given = given[:, :-1]
+    if given.shape[1] not in (1, 3):  # without the mask and what else is told
+        given = given[:, : target.shape[1]]
     given = torch.nn.functional.interpolate(given.float(), size=target.shape[2:])
     channels = max(given.shape[1], target.shape[1])
     same = [x.float().expand(-1, channels, -1, -1) for x in (given, answer, target)]
