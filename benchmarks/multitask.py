@@ -1,13 +1,15 @@
 """One model of four tasks beside four of one task each, and ways to balance the tasks.
 
     python -m benchmarks.multitask twins --data FOLDER     # t91.zip, set14.zip: the one, and its four twins
+    python -m benchmarks.multitask quarter --data FOLDER   # twins of a quarter of the steps: as many examples of a task
     python -m benchmarks.multitask balance --data FOLDER   # ways to balance its tasks, beside fixed weights
     python -m benchmarks.multitask show --data FOLDER      # the tables
     python -m benchmarks.multitask gallery --data FOLDER   # docs/pictures/multitask.png
 
 Every model has the same network and trains as many steps on as large batches. So the one model, whose batches hold all
 four tasks, sees a quarter of each task's examples that its twin sees, and costs a quarter of what the four twins cost
-together: the strict reading of "equal steps". Rows go to benchmarks/results/translation.json.
+together: the strict reading of "equal steps". Twins of a quarter of the steps see as many examples of their task as the
+one model does, and cost together what it costs. Rows go to benchmarks/results/translation.json.
 """
 
 from pathlib import Path
@@ -29,6 +31,7 @@ from equipoise.runs.multitasking import behind
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import JUDGE_SEED, JUDGE_STEPS, JUDGE_WIDTH
 from equipoise.runs.run import Run
+from equipoise.runs.scores import Scored
 
 RESULTS = rows.RESULTS / "translation.json"
 WORK = rows.RESULTS / ".translation"
@@ -100,6 +103,14 @@ def twins(data: Path, seed: int) -> None:
     show(data, seed)
 
 
+def quarter(data: Path, seed: int) -> None:
+    """Four twins that share the steps of the one model."""
+    for task in TASKS:
+        changes = {"data.tasks": [{"name": task}], "training.steps": SMALLER["training.steps"] // len(TASKS)}
+        kept(*trained(f"quarter-{task}", data, seed, changes), data, "twin of a quarter of the steps")
+    show(data, seed)
+
+
 def balance(data: Path, seed: int) -> None:
     """The one model with each way to balance its tasks."""
     for name, settings in BALANCERS.items():
@@ -113,53 +124,56 @@ def balance(data: Path, seed: int) -> None:
 def show(data: Path, seed: int) -> None:
     """Print both tables, from the runs that are there."""
     test = test_set(data)
-    stages = {"one model": "fixed", **{task: f"only-{task}" for task in TASKS}, **{name: name for name in BALANCERS}}
-    there = {name: WORK / f"multitask-{stage}-{seed}" for name, stage in stages.items()}
-    scores = {}
-    for name, folder in there.items():
-        if (folder / "cpu-seconds.txt").exists():
-            run = Run.open(folder)
-            result = run.evaluate_own(data=test)
-            size = sum(p.numel() for p in run.trained_game()[0].get_submodule("G").parameters())
-            scores[name] = (result, size, float((folder / "cpu-seconds.txt").read_text()))
-    together = [name for name in scores if name not in TASKS]
-    print(f"\nPSNR on {test.name}, whole pictures, dB; {SMALLER['training.steps']} steps each")
-    print(f"{'':18}" + "".join(f"{task:>15}" for task in TASKS) + f"{'mean':>9}{'CPU s':>8}")
-    given, twinned = scores["one model"][0].beside, {task: scores[task] for task in TASKS if task in scores}
-    told("given", [given[task] for task in TASKS], None)
-    if len(twinned) == len(TASKS):
-        told("four twins", [twinned[task][0].values[task] for task in TASKS], sum(one[2] for one in twinned.values()))
-    for name in together:
-        result, _, seconds = scores[name]
-        told("fixed weights" if name == "one model" else name, [result.values[task] for task in TASKS], seconds)
-    if len(twinned) == len(TASKS):
-        result, size, seconds = scores["one model"]
-        ratios = [result.values[task] / twinned[task][0].values[task] for task in TASKS]
-        sizes, costs = (sum(one[at] for one in twinned.values()) for at in (1, 2))
-        print(f"One model over its twins: {sum(ratios) / len(ratios):.4f} of the mean score, by task {ratios}")
-        print(f"Parameters of G: {size:,} instead of {sizes:,}; CPU seconds {seconds:.0f} instead of {costs:.0f}")
-    perceived(there, test)
+    alone = {f"only-{task}": task for task in TASKS}
+    shared = {f"quarter-{task}": task for task in TASKS}
+    stages = ["fixed", *BALANCERS, *alone, *shared]
+    runs = {stage: WORK / f"multitask-{stage}-{seed}" for stage in stages}
+    seconds = {s: float(clock.read_text()) for s, f in runs.items() if (clock := f / "cpu-seconds.txt").exists()}
+    scores = {stage: Run.open(runs[stage]).evaluate_own(data=test) for stage in seconds}
+    print(
+        f"\nPSNR on {test.name}, whole pictures, dB; {SMALLER['training.steps']} steps, the last rows a quarter of it"
+    )
+    print(f"{'':26}" + "".join(f"{task:>15}" for task in TASKS) + f"{'mean':>9}{'CPU s':>8}{'of twins':>10}")
+    given = [scores["fixed"].beside[task] for task in TASKS]
+    twinned = of_twins(scores, alone)
+    told("given", given, None, twinned)
+    for name, group in (("four twins", alone), ("four twins, a quarter", shared)):
+        if values := of_twins(scores, group):
+            told(name, values, sum(seconds[stage] for stage in group), twinned)
+    for stage in ("fixed", *BALANCERS):
+        if stage in scores:
+            told(f"one model, {stage}", [scores[stage].values[task] for task in TASKS], seconds[stage], twinned)
+    sizes = [size_of(runs["fixed"]), sum(size_of(runs[stage]) for stage in alone if stage in seconds)]
+    print(f"Parameters of G: {sizes[0]:,} in one model, {sizes[1]:,} in its twins")
+    perceived({stage: runs[stage] for stage in seconds}, test)
 
 
-def told(name: str, values: list[float], seconds: float | None) -> None:
+def of_twins(scores: dict[str, Scored], group: dict[str, str]) -> list[float]:
+    """The score of each task by the model of that task; nothing where one is missing."""
+    return [scores[stage].values[task] for stage, task in group.items()] if group.keys() <= scores.keys() else []
+
+
+def size_of(folder: Path) -> int:
+    """Parameters of a run's generator."""
+    return sum(p.numel() for p in Run.open(folder).trained_game()[0].get_submodule("G").parameters())
+
+
+def told(name: str, values: list[float], seconds: float | None, twinned: list[float]) -> None:
+    """A line of the table; at its end the mean over that of the twins."""
+    cost = f"{'' if seconds is None else f'{seconds:.0f}':>8}"
     mean = sum(values) / len(values)
-    cost = "" if seconds is None else f"{seconds:8.0f}"
-    print(f"{name:18}" + "".join(f"{value:15.2f}" for value in values) + f"{mean:9.2f}{cost}")
+    beside = f"{mean / (sum(twinned) / len(twinned)):10.3f}" if twinned else ""
+    print(f"{name:26}" + "".join(f"{value:15.2f}" for value in values) + f"{mean:9.2f}{cost}{beside}")
 
 
 @torch.no_grad()
 def perceived(there: dict[str, Path], test: Path) -> None:
     """The perceptual distance, by a network that is part of no loss."""
-    judge = None
-    print(f"\nPerceptual distance on {test.name}; lower is better")
-    for name, folder in there.items():
-        if not (folder / "cpu-seconds.txt").exists():
-            continue
+    learnt = Run.open(there["fixed"]).recipe.data.to_learn_from()
+    judge = fit_small_vgg(learnt, seed=JUDGE_SEED, width=JUDGE_WIDTH, num_steps=JUDGE_STEPS)
+    print(f"\nPerceptual distance on {test.name} by {judge.name}; lower is better")
+    for stage, folder in there.items():
         run = Run.open(folder)
-        if judge is None:
-            learnt = run.recipe.data.to_learn_from()
-            judge = fit_small_vgg(learnt, seed=JUDGE_SEED, width=JUDGE_WIDTH, num_steps=JUDGE_STEPS)
-            print(f"judge: {judge.name}")
         game = run.trained_game()[0]
         assert isinstance(game, Multitask)
         source, chosen = behind(with_settings(run.recipe, {"data.path": test}).data.open())
@@ -168,7 +182,7 @@ def perceived(there: dict[str, Path], test: Path) -> None:
             pairs = [source.whole(index, number) for index in chosen]
             ours = [feature_distance(judge, eight_bit(game.restore(p.given)), p.target)[0] for p in pairs]
             line.append(f"{task} {float(torch.stack(ours).mean()):.4f}")
-        print(f"{'fixed weights' if name == 'one model' else name:18}", "  ".join(line))
+        print(f"{stage:26}", "  ".join(line))
 
 
 # ---------------------------------------------------------------- pictures
@@ -197,4 +211,4 @@ def gallery(data: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    choose(__doc__, {"twins": twins, "balance": balance, "show": show, "gallery": gallery})
+    choose(__doc__, {"twins": twins, "quarter": quarter, "balance": balance, "show": show, "gallery": gallery})
