@@ -21,6 +21,7 @@ from equipoise.recipes import load
 from equipoise.runs.multitasking import TasksData
 from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
+from equipoise.runs.translating import UnpairedData
 
 FOLDER = Path(__file__).parent
 RECIPES = (
@@ -34,10 +35,23 @@ RECIPES = (
     "ct",
     "pix2pix",
     "multitask",
+    "cyclegan",
+    "cut",
+    "fastcut",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
 """Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
+
+DOMAINS: dict[str, Any] = {
+    "training.batch": 2,
+    "training.steps": STEPS,
+    "data.size": 18,
+    "data.crop": 16,
+    "game.network": {"width": 8, "num_blocks": 2},
+    "game.critic": {"kind": "patch", "width": 8, "num_layers": 1, "normalisation": "instance"},
+}
+"""Of recipes without pairs: small networks and squares."""
 
 
 class Losses:
@@ -72,6 +86,10 @@ def play(name: str) -> list[dict[str, float]]:
         if isinstance(load(name)[0].data, TasksData):
             np.save(Path(folder) / "pictures.npy", coloured())
             settings |= SMALL | {"training.batch": 4, "data.path": f"{folder}/pictures.npy"}
+        if isinstance(load(name)[0].data, UnpairedData):
+            volume = (slices() / 2000 * 255).astype(np.uint8)
+            np.savez(Path(folder) / "domains.npz", a_images=volume[:40], b_images=255 - volume[40:])
+            settings |= DOMAINS | {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
         recipe, origin = load(name, settings=settings)
         run = Run.draft(recipe, origin=origin, folder=Path("golden"))
         train, losses = run.parts(run.source()).train, Losses()

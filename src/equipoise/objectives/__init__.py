@@ -25,6 +25,7 @@ from equipoise.objectives.consistency import (
     lecam,
     rejection,
 )
+from equipoise.objectives.contrastive import patch_contrastive
 from equipoise.objectives.critics import soft_maximum
 from equipoise.objectives.diversity import (
     categorical_code,
@@ -114,6 +115,7 @@ __all__ = [
     "mode_seeking",
     "non_saturating",
     "orthogonality",
+    "patch_contrastive",
     "path_length",
     "r1",
     "r2",

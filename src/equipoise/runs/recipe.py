@@ -120,6 +120,8 @@ FREE_TO_CHANGE = (
     "watching",
     "judging",
     "data.path",
+    "data.a.path",
+    "data.b.path",
     "data.check",
     *(f"training.{key}" for key in FREE_OF_TRAINING),
 )

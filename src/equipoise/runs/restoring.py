@@ -324,7 +324,7 @@ class Translator(RestorerNetwork):
     """Halvings; pix2pixHD has 4."""
     normalisation: Literal["none", "batch", "instance"] = "instance"
 
-    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+    def build(self, given: int, channels: int, scale: int) -> ResNetTranslator:
         same_size(self.kind, scale)
         return ResNetTranslator(
             given,
@@ -334,6 +334,13 @@ class Translator(RestorerNetwork):
             num_downs=self.num_downs,
             normalisation=self.normalisation,
         )
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """The stages that CUT compares: the image, the halvings, the first block and the middle one."""
+        first = self.num_downs + 2
+        halvings = range(2, first)
+        return tuple(dict.fromkeys((0, *halvings, first, first - 1 + -(-self.num_blocks // 2))))
 
 
 AnyRestorer = Annotated[Srresnet | Rrdb | Unet | Dncnn | Fourier | Gated | Translator, Field(discriminator="kind")]

@@ -28,6 +28,7 @@ from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, TaskFacts, ending, few, folded, split
 from equipoise.data.standardise import Standard, measured, standardised, windowed
+from equipoise.data.unpaired import Unpaired
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
@@ -400,6 +401,8 @@ class Run:
 
     def divided(self, source: Source) -> Split:
         """Examples to train on, and examples that are never trained on: at most three tenths; in the data's units."""
+        if isinstance(source, Unpaired):
+            return source.divided(self.divided)
         data = self.recipe.data  # the same for every seed of training, so that runs can be compared
         if data.gap and (data.fold is not None or data.held_out_at != "end"):
             raise RecipeError(f'data.gap = {data.gap} is for data.held_out_at = "end", without data.fold. Set that.')
