@@ -10,6 +10,7 @@ from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
+from equipoise.recipes.styles import adain, style, style_gan
 from equipoise.recipes.toy import grid, ring
 from equipoise.runs.kinds import DATA_KINDS
 from equipoise.runs.loading import is_python_recipe, python_recipe
@@ -26,6 +27,9 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "inpainting": inpainting,
     "denoising": denoising,
     "ct": ct,
+    "style": style,
+    "adain": adain,
+    "style-gan": style_gan,
     "ring": ring,
     "grid": grid,
 }
@@ -83,6 +87,9 @@ def elsewhere(data: str | Path, before: Mapping[str, Any]) -> dict[str, Any]:
     path, text = Path(data).expanduser(), str(data)
     if before.get("kind") == "pictures":  # what is made of them stays; partners lie with other pictures
         return {"kind": "pictures", **before, "path": str(path.absolute()), "given": None}
+    if before.get("kind") == "styled":  # the styles lie beside the contents, unless they were named
+        styles = before.get("style") or path.absolute()
+        return {**before, "path": str(path.absolute()), "style": str(styles)}
     place: dict[str, Any] = {"kind": "files", "path": str(path.absolute())}
     if not path.exists() and text == "digits":
         place = {"kind": "digits"}

@@ -2,6 +2,7 @@
 
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
 from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
+from equipoise.runs.styling import AdainSettings, PatchStyleSettings, StyledData, StyleSettings
 from equipoise.runs.techniques import Part
 
 GAME_KINDS: dict[str, type[Part]] = {
@@ -10,6 +11,9 @@ GAME_KINDS: dict[str, type[Part]] = {
     "srgan": Srgan,
     "inpainting": InpaintingSettings,
     "denoising": DenoisingSettings,
+    "style": StyleSettings,
+    "adain": AdainSettings,
+    "patch-style": PatchStyleSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,
@@ -18,4 +22,5 @@ DATA_KINDS: dict[str, type[Part]] = {
     "mixture": Toy,
     "stacked": Stack,
     "pictures": PicturesData,
+    "styled": StyledData,
 }

@@ -21,6 +21,7 @@ TITLES = {
     "kept": "content kept",
     "content": "content distance",
     "style": "style distance",
+    "strokes": "patches taken for the style",
     "mean_score": "mean score of the tasks",
 }
 """As people read them; names that are not here are read as they are."""
