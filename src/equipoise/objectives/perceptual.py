@@ -85,7 +85,7 @@ def relative_content(real_features: Sequence[Tensor], fake_features: Sequence[Te
     return torch.stack(shares).mean(0)
 
 
-def relative_style(matrices: Sequence[Float[Tensor, "m c c"]], fake_features: Sequence[Tensor]) -> Float[Tensor, "n"]:
+def relative_style(matrices: Sequence[Tensor], fake_features: Sequence[Tensor]) -> Float[Tensor, "n"]:
     """Style as a share of what there is: each layer counts alike, and the weight does not depend on the network.
 
     The mean over layers of Σ (Aₗ - gram(φₗ(y)))² / Σ Aₗ², with the Gram matrices Aₗ [1 or N, C, C] of the style, had
