@@ -14,6 +14,12 @@ def test_the_transformer_answers_the_size_it_is_given(size):
     assert y.abs().max() <= 1
 
 
+def test_a_residual_one_begins_near_the_picture():
+    x = torch.rand(2, 3, 24, 24) * 2 - 1
+    near, far = (TransformerNet(width=8, residual=residual)(x) for residual in (True, False))
+    assert (near - x).abs().mean() < 0.2 < (far - x).abs().mean()
+
+
 def test_pictures_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="sides of at least 5"):
         TransformerNet(width=4, num_blocks=1)(torch.zeros(1, 3, 4, 9))

@@ -17,7 +17,7 @@ from equipoise.core.errors import DataError
 from equipoise.core.seeding import shuffled
 from equipoise.data.files import folder_files, zip_files
 from equipoise.data.images import SUFFIXES, decode
-from equipoise.data.pictures import as_float, cut, read, recoloured
+from equipoise.data.pictures import Small, as_float, cut, mirrored, read, recoloured
 from equipoise.data.source import Source, Subset, without_labels
 
 
@@ -93,8 +93,8 @@ class Styled(Source):
                 styles.append(self.square(shown[index % len(shown)], None))
                 continue
             content = self.square(self.contents[index], draw)
-            mirrored = self.mirror and bool(torch.randint(2, (), generator=draw))
-            contents.append(content.flip(2) if mirrored else content)
+            turn = self.mirror and bool(torch.randint(2, (), generator=draw))
+            contents.append(content.flip(2) if turn else content)
             styles.append(self.square(self.styles[int(torch.randint(len(self.styles), (), generator=draw))], draw))
         stacked = (torch.stack([as_float(x) for x in side]).to(self.device) for side in (contents, styles))
         return ContentAndStyle(*stacked)
@@ -115,6 +115,7 @@ def styled(
     *,
     crop: int,
     mirror: bool = True,
+    small: Small = "refuse",
     unseen: int | Sequence[str] = 0,
     aside: float = 0.0,
     draw: int = 0,
@@ -122,13 +123,16 @@ def styled(
     """Contents and styles from files.
 
     Where both lie at one path, in its parts "content" and "style", these need not be named. `crop` is the side of the
-    squares. `unseen` styles are never trained on: so many, drawn by the number `draw`, or those of these names.
+    squares; contents that are smaller are refused or mirrored at their edges, as `small` says, styles are refused.
+    `unseen` styles are never trained on: so many, drawn by the number `draw`, or those of these names.
     `aside` is the share at the right of each other style that is not trained on either. Raises `DataError` naming the
     file and the rule.
     """
     skipped: dict[str, str] = {}
     names, photos = opened(with_default_part(contents, "content"), skipped)
     style_names, paintings = opened(with_default_part(styles, "style"), skipped)
+    if small == "mirror":
+        photos = [mirrored(x, crop) for x in photos]
     for name, x in zip([*names, *style_names], [*photos, *paintings]):
         check_size(name, x, crop, "squares are cut")
     hidden = chosen_styles(styles.path, style_names, unseen, draw)
@@ -228,7 +232,7 @@ def check_size(name: str, x: Tensor, crop: int, what: str) -> None:
     if min(x.shape[1:]) < crop:
         raise DataError(
             f"{name} has {x.shape[2]} × {x.shape[1]} pixels, and {what} of {crop} × {crop}. Use a smaller data.crop, "
-            "remove it, or take a larger picture (data.size and data.style_size shrink pictures, but enlarge none)."
+            'remove it, or take a larger picture; data.small = "mirror" mirrors the edges of contents.'
         )
 
 

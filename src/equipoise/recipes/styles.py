@@ -11,30 +11,30 @@ from equipoise.runs.styling import AdainSettings, PatchStyleSettings, StyledData
 
 def style() -> Recipe:
     """One painting, in one pass: `equipoise train style --data PHOTOS --set data.style=PAINTING`."""
-    game = StyleSettings(network=Transformer(width=16, num_blocks=5), style=10.0)
-    data = StyledData(crop=128, size=256, style_size=256, held_out=8)
+    game = StyleSettings(network=Transformer(width=16))
+    data = StyledData(crop=96, small="mirror", held_out=8)
     return styling("style", game, data, steps=1500, rate=2e-3)
 
 
 def adain() -> Recipe:
     """Any painting, chosen at use: `equipoise train adain --data PHOTOS --set data.style=PAINTINGS`."""
     game = AdainSettings(content=1.0, style=10.0)
-    data = StyledData(crop=128, size=256, style_size=256, held_out=8, unseen=1)
+    data = StyledData(crop=96, small="mirror", held_out=8, unseen=1)
     return styling("adain", game, data, steps=1500, rate=1e-3)
 
 
 def style_gan() -> Recipe:
     """The patches of one painting, by a critic: `equipoise train style-gan --data PHOTOS --set data.style=PAINTING`."""
     game = PatchStyleSettings(
-        network=Transformer(width=16, num_blocks=5),
+        network=Transformer(width=16),
         critic=Patches(width=32, num_layers=2),
         loss="hinge",
         warmup=0.1,
         content=1.0,
-        adversarial=0.2,
+        adversarial=0.3,
     )
-    data = StyledData(crop=128, size=256, style_size=256, held_out=8, aside=0.25)
-    return styling("style-gan", game, data, steps=1500, rate=5e-4)
+    data = StyledData(crop=96, small="mirror", held_out=8, aside=0.25)
+    return styling("style-gan", game, data, steps=1500, rate=1e-3)
 
 
 def styling(name: str, game: GameSettings, data: StyledData, *, steps: int, rate: float) -> Recipe:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from equipoise.core.errors import CheckpointError, DataError, RecipeError
 from equipoise.core.game import Game
 from equipoise.core.schedule import Scheduled
-from equipoise.data.pictures import as_float
+from equipoise.data.pictures import Small, as_float
 from equipoise.data.source import Source
 from equipoise.data.styled import Place, Styled, has_part, styled
 from equipoise.games.adain import AdaIN
@@ -58,6 +58,8 @@ class StyledData(DataSettings):
     """Larger contents are shrunk until their shorter side has so many pixels."""
     style_size: int | None = Field(default=256, ge=16)
     """The same of styles: the smaller, the finer are the strokes beside the picture."""
+    small: Small = "refuse"
+    """What becomes of contents smaller than a square; styles are always refused."""
     mirror: bool = True
     """Training also sees contents mirrored."""
     unseen: int | tuple[str, ...] = 0
@@ -98,6 +100,7 @@ class StyledData(DataSettings):
             Place(self.style or self.place, part, self.style_size),
             crop=self.crop,
             mirror=self.mirror,
+            small=self.small,
             unseen=self.unseen,
             aside=self.aside,
             draw=self.draw,
@@ -128,27 +131,47 @@ class StyledData(DataSettings):
 # ---------------------------------------------------------------- how pictures are looked at
 
 STYLE_LAYERS: dict[str, tuple[str, ...]] = {
-    "small": SMALL_TAPS,
+    "small": ("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1"),
     "vgg16": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
     "vgg19": ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
 }
-"""Whose Gram matrices are the style, by network; the encoder's layers, of which it ends in the last."""
+"""Whose Gram matrices are the style, by network."""
+ENCODER_LAYERS: dict[str, tuple[str, ...]] = {**STYLE_LAYERS, "small": SMALL_TAPS}
+"""Of AdaIN: one of each stage; the encoder ends in the last."""
 CONTENT_LAYERS = {"small": "relu2_2", "vgg16": "relu2_2", "vgg19": "relu4_1"}
 
 
 def looking(network: FeatureNetwork, content: Sequence[int], *, scales: int) -> See:
-    """What a network sees of pictures and of their halves, quarters and so on: so many sizes, for wide strokes too."""
+    """How a network sees pictures: with its pooling softened, and for the style in several sizes, each half the last.
+
+    `content` are the numbers of the layers that say what is where. The colours themselves, in [0, 1], are one more
+    layer of the style in each size: what a network learnt by classifying tells colours badly.
+    """
+    net = softened(network.net)
 
     def see(x: Tensor) -> Seen:
-        network.net.to(x.device)
-        layers = list(network(x))
-        wanted = [layers[number] for number in content]
+        net.to(x.device)
+        layers = net(x)
+        style = [(x + 1) / 2, *layers]
         for _ in range(scales - 1):
             x = avg_pool2d(x, 2)
-            layers += network(x)
-        return Seen(content=wanted, style=layers)
+            style += [(x + 1) / 2, *net(x)]
+        return Seen(content=[layers[number] for number in content], style=style)
 
     return see
+
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def softened(net: Net) -> Net:
+    """A copy that pools by the mean: the gradient reaches all pixels, not one of four (Gatys et al. 2016, Sec. 2)."""
+    net = copy.deepcopy(net)
+    for block in list(net.modules()):
+        for name, layer in block.named_children():
+            if isinstance(layer, nn.MaxPool2d):
+                setattr(block, name, nn.AvgPool2d(2))
+    return net
 
 
 class Transformer(Part):
@@ -156,10 +179,12 @@ class Transformer(Part):
 
     width: int = Field(default=32, ge=1)
     num_blocks: int = Field(default=5, ge=1)
+    residual: bool = True
+    """Whether it answers what is to be added to the picture, which is learnt sooner; the paper's does not."""
 
     def build(self, channels: int) -> nn.Module:
         """The network for images of so many channels."""
-        return TransformerNet(channels, width=self.width, num_blocks=self.num_blocks)
+        return TransformerNet(channels, width=self.width, num_blocks=self.num_blocks, residual=self.residual)
 
 
 class SeeingSettings(GameSettings):
@@ -170,7 +195,7 @@ class SeeingSettings(GameSettings):
     """`layers` are those of the style."""
     content_layer: str | None = None
     """Says what is where; by default relu2_2 of the small network and of VGG-16, relu4_1 of VGG-19."""
-    scales: int = Field(default=2, ge=1, le=5)
+    scales: int = Field(default=3, ge=1, le=5)
     """The style is looked at in so many sizes, each half of the one before."""
 
     @property
@@ -222,9 +247,9 @@ class StyleSettings(SeeingSettings):
     kind: Literal["style"] = "style"
     content: Scheduled = 1.0
     """Weight of the distance to what is in the picture."""
-    style: Scheduled = 10.0
+    style: Scheduled = 30.0
     """Weight of the distance to the texture of the style."""
-    smoothness: Scheduled = 0.1
+    smoothness: Scheduled = 2.0
     """Weight of the total variation."""
 
     def build(self, examples: Examples) -> Game:
@@ -260,19 +285,20 @@ class AdainSettings(GameSettings):
 
     def build(self, examples: Examples) -> Game:
         channels_of(examples)
-        taps = self.features.layers or STYLE_LAYERS[self.features.network]
+        taps = self.features.layers or ENCODER_LAYERS[self.features.network]
         stages = [int(tap[4]) for tap in taps]
         if stages != list(range(1, len(taps) + 1)):
             raise RecipeError(
                 f"game.features.layers = {list(taps)}: the encoder needs one layer of each stage, from the first on, "
-                f"such as {list(STYLE_LAYERS[self.features.network])}."
+                f"such as {list(ENCODER_LAYERS[self.features.network])}."
             )
         missing = None
         try:
-            E = copy.deepcopy(self.features.model_copy(update={"layers": taps}).open(examples).net)
+            E = softened(self.features.model_copy(update={"layers": taps}).open(examples).net)
         except (DataError, CheckpointError) as error:  # of a trained run the checkpoint has it
             missing = error
-            E = SmallVGG(1, taps=taps) if self.features.network == "small" else VGG(self.features.network, taps)
+            kind = self.features.network
+            E = softened(SmallVGG(1, taps=taps) if kind == "small" else VGG(kind, taps))
         if isinstance(E, SmallVGG):
             E.head = nn.Linear(E.head.in_features, 1)  # of the classifier; not used
         side = 2 ** len(taps)

@@ -20,7 +20,7 @@ class Painting:
     """How a picture is optimised."""
 
     steps: int = 500
-    learning_rate: float = 0.05
+    learning_rate: float = 0.03
     """Of Adam, which falls to a twentieth; pixels are in [-1, 1]. Gatys et al. take L-BFGS."""
     precision: PrecisionWish = "fp32"
     seed: int = 0
