@@ -25,7 +25,7 @@ from equipoise.games.patchstyle import PatchStyle
 from equipoise.games.restorer import Aims
 from equipoise.games.style import OneStyle
 from equipoise.networks.stylised import StyleDecoder, TransformerNet
-from equipoise.networks.vgg import SMALL_TAPS, VGG, SmallVGG
+from equipoise.networks.vgg import DEPTHS, SMALL_DEPTHS, SMALL_TAPS, VGG, SmallVGG, checked_taps, layer_names
 from equipoise.objectives import gram
 from equipoise.runs.feature_networks import FeatureNetwork
 from equipoise.runs.parts import LOSSES, PENALTIES, DataSettings, Examples, GameSettings, LossName, Penalties
@@ -141,6 +141,9 @@ ENCODER_LAYERS: dict[str, tuple[str, ...]] = {**STYLE_LAYERS, "small": SMALL_TAP
 CONTENT_LAYERS = {"small": "relu2_2", "vgg16": "relu2_2", "vgg19": "relu4_1"}
 
 
+Net = TypeVar("Net", VGG, SmallVGG)
+
+
 def looking(network: FeatureNetwork, content: Sequence[int], *, scales: int) -> See:
     """How a network sees pictures: with its pooling softened, and for the style in several sizes, each half the last.
 
@@ -161,16 +164,12 @@ def looking(network: FeatureNetwork, content: Sequence[int], *, scales: int) -> 
     return see
 
 
-Net = TypeVar("Net", bound=nn.Module)
-
-
 def softened(net: Net) -> Net:
     """A copy that pools by the mean: the gradient reaches all pixels, not one of four (Gatys et al. 2016, Sec. 2)."""
     net = copy.deepcopy(net)
-    for block in list(net.modules()):
-        for name, layer in block.named_children():
-            if isinstance(layer, nn.MaxPool2d):
-                setattr(block, name, nn.AvgPool2d(2))
+    for number, layer in enumerate(net.features):
+        if isinstance(layer, nn.MaxPool2d):
+            net.features[number] = nn.AvgPool2d(2)
     return net
 
 
@@ -197,6 +196,17 @@ class SeeingSettings(GameSettings):
     """Says what is where; by default relu2_2 of the small network and of VGG-16, relu4_1 of VGG-19."""
     scales: int = Field(default=3, ge=1, le=5)
     """The style is looked at in so many sizes, each half of the one before."""
+
+    @model_validator(mode="after")
+    def with_layers_that_there_are(self) -> "SeeingSettings":
+        """Raise ValueError for a layer that the network has not."""
+        network = self.features.network
+        names = layer_names(SMALL_DEPTHS)[:-1] if network == "small" else layer_names(DEPTHS[network])
+        if self.content_layer is not None:
+            checked_taps([self.content_layer], names)
+        if self.features.layers:
+            checked_taps(self.features.layers, names)
+        return self
 
     @property
     def own_scores(self) -> tuple[str, ...]:
