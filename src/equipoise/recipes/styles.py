@@ -29,25 +29,25 @@ def style_gan() -> Recipe:
         network=Transformer(width=16),
         critic=Patches(width=32, num_layers=2),
         loss="hinge",
-        warmup=0.1,
-        content=1.0,
-        adversarial=0.3,
+        warmup=0.05,
+        content=0.5,
+        adversarial=1.0,
     )
     data = StyledData(crop=96, small="mirror", held_out=8, aside=0.25)
     return styling("style-gan", game, data, steps=1500, rate=1e-3)
 
 
 def styling(name: str, game: GameSettings, data: StyledData, *, steps: int, rate: float) -> Recipe:
-    """What they have in common: batches of 4, and a cosine from the rate to a twentieth of it."""
+    """What they have in common: batches of 2, and a cosine from the rate to a twentieth of it."""
     falling = Schedule(start=rate, end=rate / 20, shape="cosine", warmup=0.01)
     players = {"G": Optimizer(learning_rate=falling, betas=(0.9, 0.99))}
     if "strokes" in game.own_scores:
-        players |= {"D": Optimizer(learning_rate=5e-4, betas=(0.5, 0.99))}
+        players |= {"D": Optimizer(learning_rate=2e-4, betas=(0.5, 0.99))}
     return Recipe(
         name=name,
         game=game,
         data=data,
-        training=Plan(steps=steps, batch=4, ema_half_life=500, save_every=500),
+        training=Plan(steps=steps, batch=2, ema_half_life=300, save_every=500),
         players=players,
         judging=Judging(metric="style"),
     )
