@@ -21,6 +21,7 @@ import torch
 from benchmarks import rows
 from benchmarks.rows import choose, row
 from equipoise.core.seeding import generator
+from equipoise.data.standardise import windowed
 from equipoise.metrics.image_quality import eight_bit, psnr, ssim
 from equipoise.metrics.perceptual import feature_distance
 from equipoise.runs.recipe import with_settings
@@ -166,8 +167,16 @@ def of_means(run: Run, path: Path | None, seconds: float) -> Iterator[dict[str, 
     source = run.source()
     train_pictures, chosen = whole_pictures(run.parts(source).train)
     pairs = [train_pictures.whole(index) for index in chosen[:: max(len(chosen) // 6, 1)][:6]]
-    factors = (0.4, 0.6, 0.8, 1.0, 1.3)
-    tuned = max(factors, key=lambda f: sum(psnr(smoothed(p.given, f), p.target).item() for p in pairs))
+    factors = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.0)
+    window = run.recipe.data.looked_through
+
+    def seen(x: torch.Tensor) -> torch.Tensor:
+        return x if window is None else windowed(run.in_units(x), window)
+
+    def distance(factor: float) -> float:
+        return sum(psnr(seen(smoothed(p.given, factor)), seen(p.target)).item() for p in pairs)
+
+    tuned = max(factors, key=distance)
     if path is None:
         pictures, chosen = whole_pictures(run.parts(source).held_out)
     else:
@@ -178,7 +187,7 @@ def of_means(run: Run, path: Path | None, seconds: float) -> Iterator[dict[str, 
         given, target = pictures.whole(index)
         answer = smoothed(given, tuned).clamp(-1, 1)
         answer = answer if path is None else eight_bit(answer)
-        values.append((psnr(answer, target).item(), ssim(answer, target).item()))
+        values.append(tuple(metric(seen(answer), seen(target)).item() for metric in (psnr, ssim)))
     name = "stent, last 40 slices" if path is None else path.stem
     for number, metric in enumerate(("psnr", "ssim")):
         value = float(np.mean([one[number] for one in values]))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from equipoise.core.errors import DataError
 from equipoise.core.seeding import generator
-from equipoise.data.degradations import Downscale, Noise
+from equipoise.data.degradations import Downscale, LowDose, Noise
 from equipoise.data.loader import Loader
 from equipoise.data.masks import Half
 from equipoise.data.pictures import Pair, Task, pictures, turned
@@ -154,3 +154,14 @@ def test_a_pair_is_a_pair():
     given, target = pair
     assert given is pair.given
     assert target is pair.target
+
+
+def test_squares_of_scans_are_told_from_whole_ones(tmp_path):
+    np.save(tmp_path / "slices.npy", np.zeros((3, 24, 24), np.float32))
+    dose = Task(degradations=(LowDose(low=-1000, high=1000),))
+    square, whole = (
+        pictures(tmp_path / "slices.npy", crop=crop, task=dose, value_range=(-1000, 1000), small="mirror")
+        for crop in (16, 24)
+    )
+    assert "data.crop = 24" in square.notes[0]
+    assert whole.notes == ()

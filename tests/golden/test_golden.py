@@ -9,7 +9,7 @@ def test_the_first_losses_are_the_golden_ones(name: str):
     expected, found = read(name), play(name)
     assert len(found) == len(expected) == STEPS
     for step, (now, then) in enumerate(zip(found, expected)):
-        assert now == pytest.approx(then, rel=1e-4, abs=1e-6), (
+        assert now == pytest.approx(then, rel=1e-5, abs=1e-9), (
             f"{name}, step {step}: the losses have changed. If the mathematics or the recipe was meant to change, "
             f"write them anew: python -m tests.golden.make {name}"
         )

@@ -281,6 +281,23 @@ def test_scans_are_restored_in_their_own_units(tmp_path):
         apply_to_files(run, tmp_path / "bad.npy", tmp_path / "x.npy")
 
 
+def test_scans_are_compared_and_shown_within_their_window(tmp_path):
+    draw = np.random.default_rng(0)
+    volume = np.repeat(np.repeat(draw.uniform(-400, 2400, (20, 5, 6)), 4, 1), 4, 2).astype(np.float32)
+    np.save(tmp_path / "scan.npy", volume)
+    scans = {"data.path": str(tmp_path / "scan.npy"), "data.range": [-1000, 3000], "judging.at_end": False}
+    whole = trained(NOISE, tmp_path / "whole", **scans)
+    narrow = trained(NOISE, tmp_path / "narrow", **scans, **{"data.window": [0.0, 100.0]})
+    everything, inside = (run.evaluate_restoration() for run in (whole, narrow))
+    assert (everything.window, inside.window) == (None, (0.0, 100.0))
+    assert inside.given.error == everything.given.error  # errors are those of all values
+    assert inside.given.psnr < everything.given.psnr - 5  # the same noise within a fortieth of the values
+    values = narrow.for_looking(torch.tensor([[[[-50.0, 50.0, 200.0]]]]))
+    assert values.flatten().tolist() == [-1, 0, 1]
+    with pytest.raises(RecipeError, match="the lower first"):
+        trained(NOISE, tmp_path / "bad", **scans, **{"data.window": [100.0, 0.0]})
+
+
 def test_a_run_is_judged_while_it_trains_by_a_metric_of_pictures(pictures, tmp_path):
     often = {"data.path": str(pictures), "training.steps": 4, "judging.every": 2}
     with pytest.raises(RecipeError, match="psnr, ssim, perceptual"):

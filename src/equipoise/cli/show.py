@@ -84,6 +84,8 @@ def restoration_table(result: Restoration) -> None:
         answer, given = getattr(result.answer, name), getattr(result.given, name)
         table.add_row(title, f"{answer:.4g}", f"{given:.4g}", better)
     Console().print(table)
+    if result.window:
+        custom += f"within [{result.window[0]:g}, {result.window[1]:g}], "
     print(f"PSNR and SSIM {custom}{border}; perceptual distance in {result.features}.")
 
 

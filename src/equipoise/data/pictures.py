@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple, final
@@ -14,7 +14,7 @@ from torch import Tensor
 from equipoise.core.errors import DataError
 from equipoise.core.seeding import generator
 from equipoise.data.arrays import array
-from equipoise.data.degradations import Degradation, degraded, shrinkage
+from equipoise.data.degradations import Degradation, LowDose, degraded, shrinkage
 from equipoise.data.files import folder_files, natural_order, zip_files
 from equipoise.data.folders import MEMORY, SKIPPED_SHARE
 from equipoise.data.images import decode
@@ -208,7 +208,18 @@ def pictures(
         factor=factor,
         turns=turns,
         skipped=tuple(f"{name}: {reason}" for name, reason in skipped.items()),
+        notes=tuple(noticed(task, targets, crop)) if givens is None else (),
     )
+
+
+def noticed(task: Task, targets: Sequence[Tensor], crop: int) -> Iterator[str]:
+    """What a person should know of squares of such pictures."""
+    side = max(max(x.shape[1:]) for x in targets)
+    if side > crop and any(isinstance(one, LowDose) for one in task.degradations):
+        yield (
+            f"The noise of low-dose CT comes from rays through all of a slice; here squares of {crop} pixels are taken "
+            f"for whole slices, which have {side}. Use data.crop = {side} to train on the noise that is there."
+        )
 
 
 # ---------------------------------------------------------------- reading

@@ -80,6 +80,16 @@ class Standard:
         return cls(shift, scale, low, high, bool(content["clips"]), tuple(map(str, content["notes"])))
 
 
+def windowed(x: Tensor, window: tuple[float, float]) -> Tensor:
+    """Values as a screen shows them through a window: -1 at its lower end and below, 1 at its upper end and above.
+
+    >>> windowed(torch.tensor([-500.0, 40.0, 240.0]), (-160.0, 240.0))
+    tensor([-1.,  0.,  1.])
+    """
+    low, high = window
+    return (x.clamp(low, high) - low) * (2 / (high - low)) - 1
+
+
 def between(low: float, high: float) -> Standard:
     """The standard under which a range that is known beforehand becomes [-1, 1]."""
     middle, half = torch.tensor([(high + low) / 2]), torch.tensor([(high - low) / 2])

@@ -1,5 +1,7 @@
 """Pictures restored: super-resolution, inpainting, denoising and low-dose CT, of pictures of your own."""
 
+from dataclasses import replace
+
 from equipoise.core.schedule import Schedule
 from equipoise.data.degradations import Downscale, LowDose, Noise
 from equipoise.data.masks import Boxes, Irregular
@@ -18,6 +20,10 @@ from equipoise.runs.restoring import (
     Srresnet,
     Unet,
 )
+
+CT_RANGE = (-500.0, 2500.0)
+"""HU that are told apart: further down than the values of a volume that ends at 0, or noise there would be cut off and
+what is given would be shifted."""
 
 
 def sr4() -> Recipe:
@@ -54,11 +60,18 @@ def denoising() -> Recipe:
 
 
 def ct() -> Recipe:
-    """Low-dose CT, for exact values alone: `equipoise train ct --data SLICES.npy`, with values of HU + 1000."""
+    """Low-dose CT, for exact values alone: `equipoise train ct --data SLICES.npy`, with values in HU.
+
+    Squares are whole slices, because noise is that of the rays through all of a slice: set `data.crop` to their side.
+    """
     game = DenoisingSettings(network=Unet(width=32, depth=3), critic=Patches(width=32), warmup=1.0)
-    dose = LowDose(low=-1000, high=1000, photons=(3e3, 3e3), views=90)
-    data = PicturesData(crop=64, range=(0, 2000), held_out=40, held_out_at="end", gap=8, degrade=(dose,))
-    return restoring("ct", game, data, steps=2000, rate=1e-3)
+    low, high = CT_RANGE
+    dose = LowDose(low=low, high=high, photons=(4e4, 4e4), views=120, field_of_view=200)
+    data = PicturesData(
+        crop=128, range=CT_RANGE, window=(-100, 400), held_out=40, held_out_at="end", gap=8, degrade=(dose,)
+    )
+    recipe = restoring("ct", game, data, steps=1000, rate=1e-3)
+    return recipe.model_copy(update={"training": replace(recipe.training, batch=8)})
 
 
 def restoring(name: str, game: GameSettings, data: PicturesData, *, steps: int, rate: float) -> Recipe:

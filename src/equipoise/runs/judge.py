@@ -256,6 +256,7 @@ def provenance_of(result: Restoration) -> dict[str, Any]:
         "num_real": result.num_pictures,
         "luma": result.luma,
         "shave": result.shave,
+        **({"window": list(result.window)} if result.window else {}),
     }
 
 

@@ -133,6 +133,11 @@ class DataSettings(Part):
         """The standard of examples that `open` standardises itself, by numbers that are known beforehand."""
         return None
 
+    @property
+    def looked_through(self) -> tuple[float, float] | None:
+        """The values, in the units of the data, that pictures show as black and white; None for all there are."""
+        return None
+
 
 # ---------------------------------------------------------------- objectives
 

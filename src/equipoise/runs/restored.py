@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from equipoise.core.errors import DataError, RecipeError
 from equipoise.data.pictures import Pictures
 from equipoise.data.source import Source, Subset
+from equipoise.data.standardise import windowed
 from equipoise.games.answers import Answerer, Choice, PictureGame
 from equipoise.metrics.image_quality import eight_bit, luma, psnr, ssim
 from equipoise.metrics.perceptual import feature_distance
@@ -55,6 +56,8 @@ class Restoration:
     """Whether PSNR and SSIM are those of the luma: for super-resolution of colours, as is the custom."""
     shave: int
     """Pixels at the borders that do not count: as many as the scale."""
+    window: tuple[float, float] | None = None
+    """The values between which PSNR and SSIM are measured, where they are: those beyond count as its ends."""
     answer: Likeness
     given: Likeness
 
@@ -115,6 +118,7 @@ def evaluate_restoration(
         features=judge.name,
         luma=use_luma,
         shave=shave,
+        window=run.recipe.data.looked_through,
         answer=Likeness(**dict(zip(names, means["answer"]))),
         given=Likeness(**dict(zip(names, means["given"]))),
     )
@@ -128,6 +132,9 @@ def task_of(given: Sequence[int], target: Sequence[int], factor: int) -> str:
 def compared(run: "Run", judge: FeatureNetwork, image: Tensor, target: Tensor, *, use_luma: bool, shave: int) -> Tensor:
     """PSNR, SSIM, perceptual distance, error and bias of one picture [1, C, H, W], float64 [5]."""
     x, y = (luma(image), luma(target)) if use_luma else (image, target)
+    window = run.recipe.data.looked_through
+    if window is not None:
+        x, y = (windowed(run.in_units(one), window) for one in (image, target))
     side = min(target.shape[2:]) - 2 * shave
     alike = ssim(x, y, shave=shave) if side >= SMALLEST else torch.full((1,), float("nan"))
     units = run.in_units if run.standard is not None else levels

@@ -60,6 +60,8 @@ class PicturesData(DataSettings):
     """Training also sees squares mirrored and turned by quarters."""
     range: tuple[float, float] | None = None
     """Of an array: the values that become -1 and 1, such as [-1000, 3000] of Hounsfield units; others are clipped."""
+    window: tuple[float, float] | None = None
+    """Of an array: the values between which PSNR and SSIM are measured and pictures are shown, such as [-160, 240]."""
     degrade: tuple[Annotated[Degradation, Field(discriminator="kind")], ...] = ()
     """How what is given is made, step by step."""
     masks: tuple[Annotated[Mask, Field(discriminator="kind")], ...] = ()
@@ -79,6 +81,10 @@ class PicturesData(DataSettings):
                 raise ValueError(f"data.{name} is not for pictures: data.turns mirrors and turns them. Leave it out.")
         if self.standardise != "none":
             raise ValueError("data.standardise is not for pictures. Use data.range = [low, high] for an array.")
+        if self.window is not None and (self.range is None or not self.window[0] < self.window[1]):
+            raise ValueError(
+                f"data.window = {list(self.window)}: expected two values of an array with data.range, the lower first."
+            )
         read, made = self.given is not None or self.endings is not None, bool(self.degrade or self.masks)
         if not read and not made:
             raise ValueError(
@@ -129,6 +135,10 @@ class PicturesData(DataSettings):
     @property
     def fixed_standard(self) -> Standard | None:
         return between(*self.range) if self.range else None
+
+    @property
+    def looked_through(self) -> tuple[float, float] | None:
+        return self.window
 
 
 ENDINGS = (("_HR", "_LR"), ("_gt", "_lq"), ("_clean", "_noisy"))

@@ -27,7 +27,7 @@ from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, ending, few, folded, split
-from equipoise.data.standardise import Standard, measured, standardised
+from equipoise.data.standardise import Standard, measured, standardised, windowed
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
@@ -570,7 +570,10 @@ class Run:
         return x if self.standard is None else self.standard.inverse(x)
 
     def for_looking(self, x: Tensor) -> Tensor:
-        """Examples in the units of the data as pictures show them: see `Standard.shown`."""
+        """Examples in the units of the data as pictures show them: see `Standard.shown` and `windowed`."""
+        window = self.recipe.data.looked_through
+        if window is not None:
+            return windowed(x, window)
         return x if self.standard is None else self.standard.shown(x)
 
     def place(self, tensor: Tensor) -> Tensor:

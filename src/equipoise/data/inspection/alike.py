@@ -70,8 +70,6 @@ def near_duplicates(
     """
     if len(codes) < 2:
         return
-    if len(codes) < 2:
-        return
     coarse = _unit(thumbs.reshape(len(thumbs), 8, 2, 8, 2, 3).mean(axis=(2, 4, 5), dtype=np.float32))  # [N, 64]
     lively = thumbs.reshape(len(thumbs), -1).std(axis=1, dtype=np.float32) > _FLAT
     alive = lively.copy()
@@ -119,8 +117,8 @@ def compared(first: Image.Image, second: Image.Image) -> float | None:
     if side < _SMALLEST:  # too little to tell simple pictures apart
         return None
     x, y = (
-        np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.BOX, reducing_gap=3.0), np.float32)
-        for image in (first, second)
+        np.asarray(image.convert("RGB").resize((side, side), Image.Resampling.HAMMING, reducing_gap=3.0), np.float32)
+        for image in (first, second)  # fine patterns of other scales would alias in a box
     )
     shift = abs(float(y.mean() - x.mean()))
     x, y = x - x.mean(), y - y.mean()

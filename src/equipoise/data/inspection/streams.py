@@ -5,6 +5,7 @@ import re
 import zlib
 from typing import NamedTuple
 
+import simplejpeg
 from PIL import Image
 
 _SIGNATURES = {
@@ -56,10 +57,10 @@ def _png_damage(data: bytes) -> Damage | None:
 
 
 def _jpeg_damage(data: bytes) -> Damage | None:
-    """Walks from marker to marker; then decodes once without the last byte of the stream.
+    """Walks from marker to marker; then decodes once strictly, and once without the last byte of the stream.
 
     A decoder needs the stream of a sound file to its last byte. Where it is content with less, bytes were left over:
-    it had lost the thread on the way. (Damage that happens to leave none over is not seen.)
+    it had lost the thread on the way. Damage whose bytes happen to be a whole picture again is not seen.
     """
     position, end = 2, None
     while data[position : position + 2] != b"\xff\xd9":
@@ -81,6 +82,11 @@ def _jpeg_damage(data: bytes) -> Damage | None:
             position = end = marker.start()
     if end is None:
         return Damage(False, "it holds no picture")
+    try:
+        simplejpeg.decode_jpeg(data, colorspace="gray", fastdct=True, min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:  # also for what other decoders can read, such as CMYK
+        if "orrupt" in str(error) and "extraneous" not in str(error):  # which the last look tells from padding
+            return Damage(False, str(error))
     rest = data[:end].rstrip(b"\xff\x00")  # some cameras fill up with these
     try:
         image = Image.open(io.BytesIO(rest[:-1]), formats=("JPEG",))
