@@ -153,7 +153,7 @@ def looking(network: FeatureNetwork, content: Sequence[int], *, scales: int) -> 
     net = softened(network.net)
 
     def see(x: Tensor) -> Seen:
-        net.to(x.device)
+        net.to(x.device, x.dtype)
         layers = net(x)
         style = [(x + 1) / 2, *layers]
         for _ in range(scales - 1):
