@@ -81,7 +81,7 @@ def test_the_picture_is_what_moves_and_nothing_is_drawn():
     assert move.terms["content"].tolist() == [0, 0, 0, 0]  # it starts from the content
     expected = objectives.relative_style(matrices(), see(game.canvas()).style)
     assert torch.allclose(move.terms["style"], expected)
-    assert game.weights == {"picture/content": 1.0, "picture/style": 30.0, "picture/smoothness": 2.0}
+    assert game.weights == {"picture/content": 1.0, "picture/style": 10.0, "picture/smoothness": 1.0}
 
 
 def test_one_style_compares_the_answer_with_its_content_and_with_the_whole_painting():

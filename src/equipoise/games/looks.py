@@ -31,7 +31,7 @@ class Tastes:
 
     content: Scheduled = 1.0
     """Of the distance to what is in the picture."""
-    style: Scheduled = 30.0
+    style: Scheduled = 10.0
     """Of the distance to the texture of the style."""
-    smoothness: Scheduled = 2.0
+    smoothness: Scheduled = 1.0
     """Of the total variation, against noise."""

@@ -11,34 +11,34 @@ from equipoise.runs.styling import AdainSettings, PatchStyleSettings, StyledData
 
 def style() -> Recipe:
     """One painting, in one pass: `equipoise train style --data PHOTOS --set data.style=PAINTING`."""
-    game = StyleSettings(network=Transformer(width=16))
-    data = StyledData(crop=96, small="mirror", held_out=8)
-    return styling("style", game, data, steps=1500, rate=2e-3)
+    game = StyleSettings(network=Transformer(width=16, num_blocks=3))
+    data = StyledData(crop=64, small="mirror", held_out=8)
+    return styling("style", game, data, steps=3000, rate=1.5e-3)
 
 
 def adain() -> Recipe:
     """Any painting, chosen at use: `equipoise train adain --data PHOTOS --set data.style=PAINTINGS`."""
     game = AdainSettings(content=1.0, style=10.0)
-    data = StyledData(crop=96, small="mirror", held_out=8, unseen=1)
+    data = StyledData(crop=64, small="mirror", held_out=8, unseen=1)
     return styling("adain", game, data, steps=1500, rate=1e-3)
 
 
 def style_gan() -> Recipe:
     """The patches of one painting, by a critic: `equipoise train style-gan --data PHOTOS --set data.style=PAINTING`."""
     game = PatchStyleSettings(
-        network=Transformer(width=16),
+        network=Transformer(width=16, num_blocks=3),
         critic=Patches(width=32, num_layers=2),
         loss="hinge",
         warmup=0.05,
         content=0.5,
         adversarial=1.0,
     )
-    data = StyledData(crop=96, small="mirror", held_out=8, aside=0.25)
+    data = StyledData(crop=64, small="mirror", held_out=8, aside=0.25)
     return styling("style-gan", game, data, steps=1500, rate=1e-3)
 
 
 def styling(name: str, game: GameSettings, data: StyledData, *, steps: int, rate: float) -> Recipe:
-    """What they have in common: batches of 2, and a cosine from the rate to a twentieth of it."""
+    """What they have in common: batches of 4, and a cosine from the rate to a twentieth of it."""
     falling = Schedule(start=rate, end=rate / 20, shape="cosine", warmup=0.01)
     players = {"G": Optimizer(learning_rate=falling, betas=(0.9, 0.99))}
     if "strokes" in game.own_scores:
@@ -47,7 +47,7 @@ def styling(name: str, game: GameSettings, data: StyledData, *, steps: int, rate
         name=name,
         game=game,
         data=data,
-        training=Plan(steps=steps, batch=2, ema_half_life=300, save_every=500),
+        training=Plan(steps=steps, batch=4, ema_half_life=500, save_every=500),
         players=players,
         judging=Judging(metric="style"),
     )

@@ -178,12 +178,12 @@ class Transformer(Part):
 
     width: int = Field(default=32, ge=1)
     num_blocks: int = Field(default=5, ge=1)
-    residual: bool = True
-    """Whether it answers what is to be added to the picture, which is learnt sooner; the paper's does not."""
+    direct: bool = True
+    """Whether its last layer sees the picture too, without tanh: learnt sooner; the paper's is not."""
 
     def build(self, channels: int) -> nn.Module:
         """The network for images of so many channels."""
-        return TransformerNet(channels, width=self.width, num_blocks=self.num_blocks, residual=self.residual)
+        return TransformerNet(channels, width=self.width, num_blocks=self.num_blocks, direct=self.direct)
 
 
 class SeeingSettings(GameSettings):
@@ -257,9 +257,9 @@ class StyleSettings(SeeingSettings):
     kind: Literal["style"] = "style"
     content: Scheduled = 1.0
     """Weight of the distance to what is in the picture."""
-    style: Scheduled = 30.0
+    style: Scheduled = 10.0
     """Weight of the distance to the texture of the style."""
-    smoothness: Scheduled = 2.0
+    smoothness: Scheduled = 1.0
     """Weight of the total variation."""
 
     def build(self, examples: Examples) -> Game:
