@@ -11,6 +11,7 @@ from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.multitask import multitask
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
+from equipoise.recipes.styles import adain, style, style_gan
 from equipoise.recipes.toy import grid, ring
 from equipoise.recipes.translation import cut, cyclegan, fastcut, pix2pix
 from equipoise.runs.kinds import DATA_KINDS
@@ -33,6 +34,9 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "cyclegan": cyclegan,
     "cut": cut,
     "fastcut": fastcut,
+    "style": style,
+    "adain": adain,
+    "style-gan": style_gan,
     "ring": ring,
     "grid": grid,
 }
@@ -94,6 +98,9 @@ def elsewhere(data: str | Path, before: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": "tasks", **before, "path": str(path.absolute())}
     if before.get("kind") == "unpaired":  # what the domains are called stays
         return {"kind": "unpaired", **before, "path": str(path.absolute())}
+    if before.get("kind") == "styled":  # the styles lie beside the contents, unless they were named
+        styles = before.get("style") or path.absolute()
+        return {**before, "path": str(path.absolute()), "style": str(styles)}
     place: dict[str, Any] = {"kind": "files", "path": str(path.absolute())}
     if not path.exists() and text == "digits":
         place = {"kind": "digits"}

@@ -4,6 +4,7 @@ from equipoise.runs.multitasking import MultitaskSettings, TasksData
 from equipoise.runs.paired import Pix2PixSettings
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
 from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
+from equipoise.runs.styling import AdainSettings, PatchStyleSettings, StyledData, StyleSettings
 from equipoise.runs.techniques import Part
 from equipoise.runs.translating import CutSettings, CycleGANSettings, UnpairedData
 
@@ -17,6 +18,9 @@ GAME_KINDS: dict[str, type[Part]] = {
     "multitask": MultitaskSettings,
     "cyclegan": CycleGANSettings,
     "cut": CutSettings,
+    "style": StyleSettings,
+    "adain": AdainSettings,
+    "patch-style": PatchStyleSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,
@@ -27,4 +31,5 @@ DATA_KINDS: dict[str, type[Part]] = {
     "pictures": PicturesData,
     "tasks": TasksData,
     "unpaired": UnpairedData,
+    "styled": StyledData,
 }

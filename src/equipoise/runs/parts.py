@@ -24,6 +24,7 @@ from equipoise.data.standardise import How, Standard, between
 from equipoise.data.toy import Mixture, grid, ring
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
+from equipoise.games.answers import Choice
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.initialisation import Initialisation, initialise
@@ -134,6 +135,10 @@ class DataSettings(Part):
     @abstractmethod
     def open(self) -> Source:
         """All examples. Raises `DataError`."""
+
+    def prepared(self, choice: Choice) -> Choice:
+        """What a person chose, in the form in which the data of training is."""
+        return choice
 
     @property
     def files(self) -> tuple[Path, str | None] | None:

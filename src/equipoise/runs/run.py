@@ -699,7 +699,7 @@ class Run:
     def answerer(self, game: PictureGame, choice: Choice) -> Answerer:
         """What answers pictures as chosen. Raises `RecipeError` for what cannot be chosen."""
         try:
-            return game.answerer(choice)
+            return game.answerer(self.recipe.data.prepared(choice))
         except ValueError as error:
             raise RecipeError(str(error)) from error
 
