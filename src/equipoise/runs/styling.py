@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -141,9 +141,6 @@ ENCODER_LAYERS: dict[str, tuple[str, ...]] = {**STYLE_LAYERS, "small": SMALL_TAP
 CONTENT_LAYERS = {"small": "relu2_2", "vgg16": "relu2_2", "vgg19": "relu4_1"}
 
 
-Net = TypeVar("Net", VGG, SmallVGG)
-
-
 def looking(network: FeatureNetwork, content: Sequence[int], *, scales: int) -> See:
     """How a network sees pictures: with its pooling softened, and for the style in several sizes, each half the last.
 
@@ -164,7 +161,7 @@ def looking(network: FeatureNetwork, content: Sequence[int], *, scales: int) -> 
     return see
 
 
-def softened(net: Net) -> Net:
+def softened(net: VGG | SmallVGG) -> VGG | SmallVGG:
     """A copy that pools by the mean: the gradient reaches all pixels, not one of four (Gatys et al. 2016, Sec. 2)."""
     net = copy.deepcopy(net)
     for number, layer in enumerate(net.features):
