@@ -79,6 +79,11 @@ class GameSettings(Part):
         return game
 
     @property
+    def preparation(self) -> str:
+        """What a person should know of a wait before the first step."""
+        return ""
+
+    @property
     def own_scores(self) -> tuple[str, ...]:
         """Names of what `scored` measures (`runs.scores`), for games that are judged in a way of their own."""
         return ()

@@ -440,6 +440,9 @@ class Features(Part):
         return examples.learn()
 
 
+FITTING = "The first time, a small network that compares pictures is fitted to them; this may take minutes …"
+
+
 def labelled(path: Path) -> Source | None:
     """The images at a path with their classes, where there are any."""
     try:
@@ -495,6 +498,11 @@ class RestorerSettings(GameSettings):
     """Weight of the distance between layers of the critic."""
     penalties: Penalties = {}
 
+    @property
+    def preparation(self) -> str:
+        compares = any((self.perceptual, self.style, self.texture))
+        return FITTING if compares and self.features.network == "small" else ""
+
     def likenesses(self, examples: Examples) -> dict[str, tuple[Likeness, Scheduled]]:
         """All terms that compare an answer with its target."""
         found: dict[str, tuple[Likeness, Scheduled]] = {n: (LIKENESSES[n], w) for n, w in self.terms.items()}
@@ -519,7 +527,7 @@ class RestorerSettings(GameSettings):
         wanted = {"perceptual": perceptual.content, "style": perceptual.style, "texture": texture}
         for name, compare in wanted.items():
             weight = getattr(self, name)
-            if weight is not None:
+            if weight:
                 found[name] = (through(compare), weight)
         return found
 
