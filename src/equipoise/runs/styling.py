@@ -25,7 +25,7 @@ from equipoise.games.patchstyle import PatchStyle
 from equipoise.games.restorer import Aims
 from equipoise.games.style import OneStyle
 from equipoise.networks.stylised import StyleDecoder, TransformerNet
-from equipoise.networks.vgg import DEPTHS, SMALL_DEPTHS, SMALL_TAPS, VGG, SmallVGG, checked_taps, layer_names
+from equipoise.networks.vgg import DEPTHS, SMALL_DEPTHS, VGG, SmallVGG, checked_taps, layer_names
 from equipoise.objectives import gram
 from equipoise.runs.feature_networks import FeatureNetwork
 from equipoise.runs.parts import LOSSES, PENALTIES, DataSettings, Examples, GameSettings, LossName, Penalties
@@ -136,8 +136,8 @@ STYLE_LAYERS: dict[str, tuple[str, ...]] = {
     "vgg19": ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
 }
 """Whose Gram matrices are the style, by network."""
-ENCODER_LAYERS: dict[str, tuple[str, ...]] = {**STYLE_LAYERS, "small": SMALL_TAPS}
-"""Of AdaIN: one of each stage; the encoder ends in the last."""
+ENCODER_LAYERS: dict[str, tuple[str, ...]] = {**STYLE_LAYERS, "small": ("relu1_2", "relu2_2")}
+"""Of AdaIN: one of each stage; the encoder ends in the last. The third stage of the small network blurs what is there."""
 CONTENT_LAYERS = {"small": "relu2_2", "vgg16": "relu2_2", "vgg19": "relu4_1"}
 
 
