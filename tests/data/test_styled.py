@@ -87,7 +87,7 @@ def which(square, pictures):
 
 
 def test_unseen_styles_are_never_drawn_and_are_what_is_looked_at(folder):
-    source = opened(folder, unseen=("s1", "s3"))
+    source = opened(folder, unseen=("s1", "s3.png"))
     assert [name.split("/")[-1] for name in source.unseen_names] == ["s1", "s3"]
     for position in range(40):
         which(source.batch(torch.tensor([0]), draw=generator(position)).style[0], source.styles)

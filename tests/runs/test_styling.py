@@ -181,6 +181,8 @@ def test_a_trained_run_needs_its_pictures_no_more(settings, pictures, tmp_path):
         (ONE, {"data.standardise": "range"}, RecipeError, "not for contents and styles"),
         (ONE, {"game.features": {"network": "vgg19"}}, RecipeError, r"features\.weights"),
         (ONE, {"game.content_layer": "relu9_9"}, RecipeError, "relu9_9"),
+        (PATCHES, {"data.style_part": "style", "data.aside": 0.1}, DataError, "learns one style, and 3 are given"),
+        (ANY, {"game.features": {"layers": ["relu9_9"]}}, RecipeError, "relu9_9"),
         (ANY, {"game.features": {"layers": ["relu1_1", "relu1_2"]}}, RecipeError, "one layer of each stage"),
         (PATCHES, {"data.crop": 80, "data.small": "mirror"}, DataError, r"s0\.png has 58 × 88 pixels"),
     ],

@@ -187,7 +187,7 @@ def has_part(path: Path, part: str) -> bool:
 
 def is_picture(path: Path) -> bool:
     """Whether a path is one picture, by its suffix."""
-    return path.is_file() and path.suffix.lower() in SUFFIXES
+    return path.is_file() and has_suffix(path.name)
 
 
 def opened(place: Place, skipped: dict[str, str]) -> tuple[list[str], list[Tensor]]:
@@ -197,7 +197,7 @@ def opened(place: Place, skipped: dict[str, str]) -> tuple[list[str], list[Tenso
         raise DataError(f"{path} does not exist. Expected a folder or .zip of pictures, or one picture.")
     if is_picture(path):
         names, found = [path.name], [pixels_of(str(path), path.read_bytes())]
-    elif part is not None and PurePosixPath(part).suffix.lower() in SUFFIXES:
+    elif part is not None and has_suffix(part):
         files = zip_files(path) if path.is_file() else folder_files(path)
         if part not in files.names:
             close = difflib.get_close_matches(part, files.names, n=1, cutoff=0.0)
@@ -250,9 +250,18 @@ def chosen_styles(path: Path, names: Sequence[str], unseen: int | Sequence[str],
         if not 0 <= unseen < len(names):
             raise DataError(f"data.unseen = {unseen} of {len(names)} styles in {path}: expected fewer than all.")
         return sorted(shuffled(len(names), draw, "unseen styles")[:unseen].tolist())
-    stems = [PurePosixPath(name).name for name in names]
+    shown = [PurePosixPath(name).name for name in names]
+    hidden = []
     for wanted in unseen:
-        if wanted not in stems and wanted not in names:
-            close = difflib.get_close_matches(wanted, stems, n=1, cutoff=0.0)
+        known = {wanted, str(PurePosixPath(wanted).with_suffix(""))} if has_suffix(wanted) else {wanted}
+        found = [number for number, name in enumerate(names) if {name, shown[number]} & known]
+        if not found:
+            close = difflib.get_close_matches(wanted, shown, n=1, cutoff=0.0)
             raise DataError(f"{path} has no style {wanted!r} (data.unseen). Did you mean {close[0]!r}?")
-    return [number for number, name in enumerate(names) if name in unseen or stems[number] in unseen]
+        hidden += found
+    return sorted(set(hidden))
+
+
+def has_suffix(name: str) -> bool:
+    """Whether a name ends as that of a picture."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES

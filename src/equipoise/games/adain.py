@@ -17,7 +17,8 @@ from equipoise.networks.stylised import adain
 class AdaIN(PictureGame):
     """E is a frozen encoder, whose layers are the style; G learns to decode what AdaIN makes of its last layer.
 
-    The batches of data are (content, style). E answers a tuple of layers, one for each of its stages; it moves with the
+    The colours themselves are one more layer of the style: small encoders tell them badly. The batches of data are
+    (content, style). E answers a tuple of layers, one for each of its stages; it moves with the
     game and is saved with it, but belongs to no player. `missing` says why E could not be had, where that is so: a
     trained game brings its own, and only training asks for it.
     """
@@ -49,11 +50,12 @@ class AdaIN(PictureGame):
         with torch.no_grad():
             style = self.E(s)
             t = adain(self.E(c)[-1], style[-1])  # Eq. 8
-        seen = self.E(self.G(t))  # f(g(t)), Eq. 10
+        y = self.G(t)
+        seen = self.E(y)  # f(g(t)), Eq. 10
         yield Move(
             "G",
             content=objectives.content([t], seen[-1:], norm="l2"),  # Eq. 12
-            style=objectives.statistics(style, seen),  # Eq. 13
+            style=objectives.statistics([s, *style], [y, *seen]),  # Eq. 13, and the colours
         )
 
     def answerer(self, choice: Choice) -> Answerer:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from equipoise import objectives
@@ -50,4 +49,4 @@ class Gatys(Game):
         return {"answer": self.picture()}
 
     def judge(self, batch: Any) -> Tensor:
-        return torch.zeros(len(self.canvas()))  # there is no critic: nothing is told apart
+        return self.canvas().new_zeros(len(self.canvas()))  # there is no critic: nothing is told apart

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from equipoise import objectives
 from equipoise.core.game import Clock, Move, Moves
+from equipoise.core.schedule import Scheduled
 from equipoise.games.answers import Answerer, Choice, PictureGame, fit_of
 from equipoise.games.looks import See
 from equipoise.games.restorer import Aims, of_examples
@@ -25,7 +26,16 @@ class PatchStyle(PictureGame):
 
     averaged = ("G",)
 
-    def __init__(self, G: nn.Module, D: nn.Module, see: See, aims: Aims, *, content: Any = 1.0, smoothness: Any = 0.1):
+    def __init__(
+        self,
+        G: nn.Module,
+        D: nn.Module,
+        see: See,
+        aims: Aims,
+        *,
+        content: Scheduled = 1.0,
+        smoothness: Scheduled = 0.1,
+    ):
         super().__init__()
         self.G, self.D, self.see, self.loss, self.warmup = G, D, see, aims.loss, aims.warmup
         self.penalties = {name: penalty for name, (penalty, _) in aims.penalties.items()}
@@ -48,12 +58,13 @@ class PatchStyle(PictureGame):
         yield self.critic_move(style, y.detach(), now)
         if not now.reuse:
             y = self.G(x)
-        real, fake = self.D(style).logits if self.loss.compares else None, self.D(y).logits
+        fake = self.D(y).logits
+        real = self.D(style).logits if self.loss.compares else fake
         with torch.no_grad():
             wanted = self.see(x)
         yield Move(
             "G",
-            adversarial=self.loss.g(fake if real is None else real, fake),
+            adversarial=self.loss.g(real, fake),
             content=objectives.relative_content(wanted.content, self.see(y).content),
             smoothness=objectives.total_variation(y),
         )

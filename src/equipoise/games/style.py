@@ -38,11 +38,11 @@ class OneStyle(PictureGame):
         with torch.no_grad():
             wanted = self.see(x)
         y = self.G(x)
-        seen = self.see(y)
+        seen, style = self.see(y), [matrix.to(y.device) for matrix in self.style()]
         yield Move(
             "G",
             content=objectives.relative_content(wanted.content, seen.content),
-            style=objectives.relative_style(self.style(), seen.style),
+            style=objectives.relative_style(style, seen.style),
             smoothness=objectives.total_variation(y),
         )
 

@@ -72,7 +72,7 @@ class StyleDecoder(nn.Module):
     stage before, and a doubling by repeated pixels; at the end one convolution to the image, with nothing after it.
     Borders are reflected. There is no normalisation, which would undo the statistics that were just given to the
     features.
-    Default: the widths of the encoder's stages: (32, 64, 128) of the small one, (64, 128, 256, 512) of VGG.
+    Default: the widths of the encoder's stages: (32, 64) of the small one, (64, 128, 256, 512) of VGG.
     Cost: about that of the encoder.
     Source: Huang & Belongie 2017, Arbitrary Style Transfer in Real-Time with Adaptive Instance Normalization, Sec. 6.1,
     which mirrors every convolution of VGG-19 up to relu4_1.

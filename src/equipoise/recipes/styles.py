@@ -20,7 +20,7 @@ def adain() -> Recipe:
     """Any painting, chosen at use: `equipoise train adain --data PHOTOS --set data.style=PAINTINGS`."""
     game = AdainSettings(content=1.0, style=10.0)
     data = StyledData(crop=64, small="mirror", held_out=8, unseen=1)
-    return styling("adain", game, data, steps=1500, rate=1e-3)
+    return styling("adain", game, data, steps=2000, rate=1e-3)
 
 
 def style_gan() -> Recipe:
@@ -34,7 +34,7 @@ def style_gan() -> Recipe:
         adversarial=1.0,
     )
     data = StyledData(crop=64, small="mirror", held_out=8, aside=0.25)
-    return styling("style-gan", game, data, steps=1500, rate=1e-3)
+    return styling("style-gan", game, data, steps=3000, rate=1e-3)
 
 
 def styling(name: str, game: GameSettings, data: StyledData, *, steps: int, rate: float) -> Recipe:
@@ -42,7 +42,7 @@ def styling(name: str, game: GameSettings, data: StyledData, *, steps: int, rate
     falling = Schedule(start=rate, end=rate / 20, shape="cosine", warmup=0.01)
     players = {"G": Optimizer(learning_rate=falling, betas=(0.9, 0.99))}
     if "strokes" in game.own_scores:
-        players |= {"D": Optimizer(learning_rate=2e-4, betas=(0.5, 0.99))}
+        players |= {"D": Optimizer(learning_rate=5e-4, betas=(0.5, 0.99))}
     return Recipe(
         name=name,
         game=game,

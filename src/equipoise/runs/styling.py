@@ -25,7 +25,7 @@ from equipoise.games.patchstyle import PatchStyle
 from equipoise.games.restorer import Aims
 from equipoise.games.style import OneStyle
 from equipoise.networks.stylised import StyleDecoder, TransformerNet
-from equipoise.networks.vgg import DEPTHS, SMALL_DEPTHS, SMALL_TAPS, VGG, SmallVGG, checked_taps, layer_names
+from equipoise.networks.vgg import DEPTHS, SMALL_DEPTHS, VGG, SmallVGG, checked_taps, layer_names
 from equipoise.objectives import gram
 from equipoise.runs.feature_networks import FeatureNetwork
 from equipoise.runs.parts import LOSSES, PENALTIES, DataSettings, Examples, GameSettings, LossName, Penalties
@@ -136,8 +136,8 @@ STYLE_LAYERS: dict[str, tuple[str, ...]] = {
     "vgg19": ("relu1_1", "relu2_1", "relu3_1", "relu4_1"),
 }
 """Whose Gram matrices are the style, by network."""
-ENCODER_LAYERS: dict[str, tuple[str, ...]] = {**STYLE_LAYERS, "small": SMALL_TAPS}
-"""Of AdaIN: one of each stage; the encoder ends in the last."""
+ENCODER_LAYERS: dict[str, tuple[str, ...]] = {**STYLE_LAYERS, "small": ("relu1_2", "relu2_2")}
+"""Of AdaIN: one of each stage; the encoder ends in the last. The third stage of the small network blurs pictures."""
 CONTENT_LAYERS = {"small": "relu2_2", "vgg16": "relu2_2", "vgg19": "relu4_1"}
 
 
@@ -197,20 +197,8 @@ class SeeingSettings(GameSettings):
     @model_validator(mode="after")
     def with_layers_that_there_are(self) -> "SeeingSettings":
         """Raise ValueError for a layer that the network has not."""
-        network = self.features.network
-        names = layer_names(SMALL_DEPTHS)[:-1] if network == "small" else layer_names(DEPTHS[network])
-        if self.content_layer is not None:
-            checked_taps([self.content_layer], names)
-        if self.features.layers:
-            checked_taps(self.features.layers, names)
+        check_layers(self.features, () if self.content_layer is None else (self.content_layer,))
         return self
-
-    @property
-    def own_scores(self) -> tuple[str, ...]:
-        return ("content", "style")
-
-    def scored(self, run: "Run", game: Game, held_out: Source, *, num: int | None = None) -> Scored:
-        return scored_styles(run, game, held_out, self.features, num=num)
 
     def eye(self, examples: Examples) -> Callable[[], See]:
         """Opens the network when it is asked for: only training does."""
@@ -224,6 +212,15 @@ class SeeingSettings(GameSettings):
             return looking(network, [taps.index(content)], scales=self.scales)
 
         return see
+
+
+def check_layers(features: Features, others: tuple[str, ...] = ()) -> None:
+    """Raise ValueError for a layer that a network has not."""
+    kind = features.network
+    names = layer_names(SMALL_DEPTHS)[:-1] if kind == "small" else layer_names(DEPTHS[kind])
+    for layers in (features.layers, others):
+        if layers:
+            checked_taps(layers, names)
 
 
 def the_style(examples: Examples) -> Tensor:
@@ -259,6 +256,13 @@ class StyleSettings(SeeingSettings):
     smoothness: Scheduled = 1.0
     """Weight of the total variation."""
 
+    @property
+    def own_scores(self) -> tuple[str, ...]:
+        return ("content", "style")
+
+    def scored(self, run: "Run", game: Game, held_out: Source, *, num: int | None = None) -> Scored:
+        return scored_styles(run, game, held_out, self.features, num=num)
+
     def build(self, examples: Examples) -> Game:
         channels, eye = channels_of(examples), self.eye(examples)
 
@@ -282,6 +286,12 @@ class AdainSettings(GameSettings):
     """Weight of the distance to the features that were decoded."""
     style: Scheduled = 10.0
     """Weight of the distance to the statistics of the style."""
+
+    @model_validator(mode="after")
+    def with_layers_that_there_are(self) -> "AdainSettings":
+        """Raise ValueError for a layer that the network has not."""
+        check_layers(self.features)
+        return self
 
     @property
     def own_scores(self) -> tuple[str, ...]:
@@ -347,7 +357,13 @@ class PatchStyleSettings(SeeingSettings):
             warmup=self.warmup,
         )
         G, D = self.network.build(channels), self.critic.build(channels)
-        return PatchStyle(G, D, lambda x: eye()(x), aims, content=self.content, smoothness=self.smoothness)
+
+        @cache
+        def see() -> See:
+            the_style(examples)  # or the error that says that there are several
+            return eye()
+
+        return PatchStyle(G, D, lambda x: see()(x), aims, content=self.content, smoothness=self.smoothness)
 
 
 def channels_of(examples: Examples) -> int:
