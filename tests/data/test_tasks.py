@@ -96,6 +96,24 @@ def test_whole_pictures_are_cut_to_what_the_task_can_halve(source):
     assert torch.equal(source.whole(3, 2).given, source.whole(3, 2).given)
 
 
+def test_holes_of_large_pictures_are_as_large_as_in_training(folder):
+    boxes = Task(masks=(Boxes(boxes=(1, 1), side=(0.5, 0.5), margin=0.0),))
+    whole = tasks(pictures(folder, crop=8), [Part(name="inpaint", task=boxes, share=1.0)]).whole(0, 0)
+    mask = whole.given[0, 3]
+    assert mask.shape == (21, 30)
+    squares = mask[:16, :24].reshape(2, 8, 3, 8).transpose(1, 2)
+    assert (squares.sum((2, 3)) == 16).all()  # one box of 4 × 4 in each square of 8 × 8
+    assert len({tuple(one.flatten().tolist()) for one in squares.flatten(0, 1)}) > 1
+
+
+def test_smaller_pictures_with_holes_are_enlarged_and_then_masked(folder):
+    both = Task(degradations=(Downscale(factor=2),), masks=(Boxes(),))
+    given, target = tasks(pictures(folder, crop=16), [Part(name="both", task=both, share=1.0)]).batch(torch.arange(2))
+    assert given.shape == (2, 5, 16, 16)
+    assert (given[:, :3] * given[:, 3:4] == 0).all()
+    assert target.shape == (2, 3, 16, 16)
+
+
 def test_folders_are_classes_and_come_as_a_further_plane(source):
     assert source.classes == ("cat", "dog")
     given, _ = source.batch(torch.arange(20), labels=True)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from equipoise.core.errors import DataError
 from equipoise.core.seeding import generator
-from equipoise.data.degradations import resized
+from equipoise.data.degradations import degraded, resized
+from equipoise.data.masks import Mask, drawn_masks
 from equipoise.data.pictures import Pair, Pictures, Task, as_float
 from equipoise.data.source import Source, TaskFacts, without_labels
 
@@ -109,12 +110,22 @@ class Tasks(Source):
 
     def given(self, task: int, target: Tensor, draw: torch.Generator) -> Tensor:
         """What is given of targets [N, C, H, W] of one task: image, mask and number, [N, C + 2, H, W]."""
-        x, size = self.parts[task].task.given(target, draw), (target.shape[2], target.shape[3])
-        plane = target.new_zeros(len(target), 1, *size)
-        image, mask = x[:, : target.shape[1]], x[:, target.shape[1] :]
+        made, size = self.parts[task].task, (target.shape[2], target.shape[3])
+        image = degraded(target, made.degradations, draw)
         if image.shape[2:] != size:
             image = resized(image, size).clamp(-1, 1)
-        return torch.cat([image, mask if mask.shape[1] else plane, plane + task], dim=1)
+        mask = target.new_zeros(len(target), 1, *size)
+        if made.masks:
+            mask = self.holes(made.masks, len(target), size, draw).to(target)
+        return torch.cat([image * (1 - mask), mask, torch.full_like(mask, task)], dim=1)
+
+    def holes(self, masks: Sequence[Mask], num: int, size: tuple[int, int], draw: torch.Generator) -> Tensor:
+        """Masks [N, 1, H, W]: large pictures have the holes of many squares, which are as large as in training."""
+        side = self.shape[-1]
+        down, across = (-(-length // side) for length in size)
+        squares = drawn_masks(masks, num * down * across, size=(side, side), draw=draw)
+        lines = squares.reshape(num, down, across, side, side).transpose(2, 3)
+        return lines.reshape(num, 1, down * side, across * side)[:, :, : size[0], : size[1]]
 
     def whole(self, index: int, task: int) -> Pair:
         """A whole picture, cut to multiples of the task's factor, and what is given of it, [1, …]; always the same."""

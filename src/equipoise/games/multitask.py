@@ -120,7 +120,7 @@ class Multitask(Restorer):
             if facts.factor > 1:
                 size = (facts.factor * x.shape[2], facts.factor * x.shape[3])
                 image = resized(image, size).clamp(-1, 1)
-                mask = image.new_zeros(len(x), 1, *size)
+                mask = mask.repeat_interleave(facts.factor, 2).repeat_interleave(facts.factor, 3)
             told = torch.zeros_like(mask) + number
             return self.restore(torch.cat([image, mask, told, *([told] if self.classifies else [])], dim=1))
 
