@@ -17,10 +17,13 @@ from torch import Tensor, nn
 
 from equipoise.core.game import Clock
 from equipoise.engine.trainer import Trainer
+from equipoise.networks.vgg import VGG
 from equipoise.recipes import load
 from equipoise.runs.multitasking import TasksData
 from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
+from equipoise.runs.styling import StyledData
+from equipoise.runs.translating import UnpairedData
 
 FOLDER = Path(__file__).parent
 RECIPES = (
@@ -34,10 +37,28 @@ RECIPES = (
     "ct",
     "pix2pix",
     "multitask",
+    "cyclegan",
+    "cut",
+    "fastcut",
+    "style",
+    "adain",
+    "style-gan",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
 """Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
+STYLED: dict[str, Any] = {"training.steps": STEPS, "data.crop": 32, "data.held_out": 2, "data.unseen": 0}
+"""Of recipes of style: small squares, and a feature network of random weights, which is the same everywhere."""
+
+DOMAINS: dict[str, Any] = {
+    "training.batch": 2,
+    "training.steps": STEPS,
+    "data.size": 18,
+    "data.crop": 16,
+    "game.network": {"width": 8, "num_blocks": 2},
+    "game.critic": {"kind": "patch", "width": 8, "num_layers": 1, "normalisation": "instance"},
+}
+"""Of recipes without pairs: small networks and squares."""
 
 
 class Losses:
@@ -72,6 +93,13 @@ def play(name: str) -> list[dict[str, float]]:
         if isinstance(load(name)[0].data, TasksData):
             np.save(Path(folder) / "pictures.npy", coloured())
             settings |= SMALL | {"training.batch": 4, "data.path": f"{folder}/pictures.npy"}
+        if isinstance(load(name)[0].data, UnpairedData):
+            volume = (slices() / 2000 * 255).astype(np.uint8)
+            np.savez(Path(folder) / "domains.npz", a_images=volume[:40], b_images=255 - volume[40:])
+            settings |= DOMAINS | {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
+        if isinstance(load(name)[0].data, StyledData):
+            settings |= STYLED | painted(Path(folder))
+            settings |= {"game.warmup": 0.5} if name == "style-gan" else {}
         recipe, origin = load(name, settings=settings)
         run = Run.draft(recipe, origin=origin, folder=Path("golden"))
         train, losses = run.parts(run.source()).train, Losses()
@@ -120,6 +148,22 @@ def write_pairs(folder: Path) -> None:
 def coloured() -> np.ndarray:
     """Twenty pictures of coloured squares [20, 32, 40, 3], bytes."""
     return np.random.default_rng(0).integers(0, 256, (20, 4, 5, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+
+
+def painted(folder: Path) -> dict[str, Any]:
+    """Eight contents and one style of coloured squares, and VGG-16 of random weights, as settings."""
+    for number in range(9):
+        coarse = torch.randint(256, (3, 8, 9), generator=torch.Generator().manual_seed(number), dtype=torch.uint8)
+        fine = coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        path = folder / ("style" if number == 8 else "content") / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(fine.permute(1, 2, 0).numpy()).save(path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = VGG("vgg16", ("pool5",)).state_dict()
+    torch.save(weights, folder / "vgg16.pth")
+    features = {"network": "vgg16", "weights": folder / "vgg16.pth", "layers": ("relu1_2", "relu2_2")}
+    return {"data.path": folder, "game.features": features}
 
 
 def written(lines: list[dict[str, float]]) -> str:

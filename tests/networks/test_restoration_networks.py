@@ -264,6 +264,7 @@ def test_the_stages_of_a_translator_are_those_that_its_output_comes_from():
     with torch.no_grad():
         stages = network.features(x, range(7))
         assert [tuple(h.shape[1:]) for h in stages] == [(3, 8, 10), (4, 8, 10), *[(8, 4, 5)] * 4, (4, 8, 10)]
+        assert tuple(h.shape[1] for h in stages) == network.channels
         assert torch.equal(stages[0][..., :7, :9], x)
         torch.testing.assert_close(torch.tanh(network.out(stages[-1]))[..., :7, :9], network(x))
         late, early = network.features(x, (3, 1))

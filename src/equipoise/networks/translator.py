@@ -64,6 +64,8 @@ class ResNetTranslator(nn.Module):
                 ],
             ]
         )
+        self.channels = (in_channels, *widths, *[widths[-1]] * num_blocks, *reversed(widths[:-1]))
+        """Of each stage, from the image on."""
         self.out = nn.Conv2d(width, out_channels, 7, padding=3, padding_mode="reflect")
         initialise(self, "kaiming" if normalisation == "none" else "normal")
         if normalisation == "none":  # or each block would double the variance

@@ -25,6 +25,7 @@ from equipoise.objectives.consistency import (
     lecam,
     rejection,
 )
+from equipoise.objectives.contrastive import patch_contrastive
 from equipoise.objectives.critics import soft_maximum
 from equipoise.objectives.diversity import (
     categorical_code,
@@ -56,6 +57,8 @@ from equipoise.objectives.perceptual import (
     content,
     critic_feature_matching,
     gram,
+    relative_content,
+    relative_style,
     statistics,
     style,
     texture,
@@ -114,10 +117,13 @@ __all__ = [
     "mode_seeking",
     "non_saturating",
     "orthogonality",
+    "patch_contrastive",
     "path_length",
     "r1",
     "r2",
     "rejection",
+    "relative_content",
+    "relative_style",
     "relativistic_average",
     "relativistic_pairing",
     "slope",

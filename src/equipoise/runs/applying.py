@@ -12,14 +12,22 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from equipoise.core.disk import disk_errors
-from equipoise.core.errors import DataError
+from equipoise.core.errors import DataError, RecipeError
 from equipoise.data.files import folder_files, natural_order
 from equipoise.data.images import SUFFIXES, decode, measure
 from equipoise.data.masks import mask_from_file
 from equipoise.data.pairs import Pairing
 from equipoise.data.source import to_float
 from equipoise.games.answers import Answerer, Choice, PictureGame
-from equipoise.runs.provenance import LABELLED, RESTORED, RESTORED_SOURCE_TYPE, Label, write_array, write_picture
+from equipoise.runs.provenance import (
+    LABELLED,
+    RESTORED,
+    RESTORED_SOURCE_TYPE,
+    Label,
+    read_label,
+    write_array,
+    write_picture,
+)
 from equipoise.runs.restored import restored
 from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import NO_CHOICE, At, Run, threads
@@ -59,11 +67,17 @@ def apply_to_files(
     file is named in `skipped`; nothing at `source` is changed.
     """
     names = originals(source)
+    if source.is_dir() and out.resolve() == source.resolve():
+        raise DataError(f"{out} is the folder of the originals: answers would lie among them: choose another place")
     place = Place(source, out, {named(source, name).resolve() for name in names})
     game, step = run.trained_game(at)
     label = Label(run=run.id, step=step, statement=RESTORED, source_type=RESTORED_SOURCE_TYPE)
     chosen = run.picture_game(game)
+    if masks is not None and not masks.exists():
+        raise DataError(f"{masks} does not exist. Expected a mask, white in the holes, or a folder of masks.")
     hand, done = Hand(run, chosen, run.answerer(chosen, choice), tile), Applied()
+    if masks is not None and not hand.inpaints:
+        raise RecipeError("A mask is for inpainting, and this run fills no holes. Leave it out.")
     for number, name in enumerate(names, 1):
         try:
             done.written.append(apply_to_file(hand, name, place, masks, label))
@@ -82,6 +96,8 @@ def apply_to_file(hand: "Hand", name: str, place: "Place", masks: Path | None, l
     """Restore one file; where the answer lies. Raises `DataError` if it cannot be."""
     path = named(place.source, name)
     suffix = path.suffix.lower()
+    if suffix != ".npy" and hand.run.standard is not None:
+        raise DataError("this run answers values in the units of an array: save the slices as .npy")
     if suffix == ".npy":
         target = place.of(name, suffix)
         write_array(array_answer(hand, path), target, label)
@@ -132,10 +148,22 @@ class Place:
             target = target.with_suffix(".png")  # JPEG has neither transparency nor depth
         if target.resolve() in self.originals:
             raise DataError(f"its answer would be written over {target}: choose another place")
+        if target.exists() and not made_here(target):
+            raise DataError(f"there is a file {target} that was not made by this tool: choose another place")
         if target in self.written:
             raise DataError(f"its answer would be written over that of {self.written[target]}: rename one of them")
         self.written[target] = name
         return target
+
+
+def made_here(path: Path) -> bool:
+    """Whether a file carries the label of an answer."""
+    if path.suffix.lower() == ".npy":
+        return path.with_name(f"{path.name}.json").exists()
+    try:
+        return read_label(path) is not None
+    except DataError:
+        return False
 
 
 class Hand(NamedTuple):
@@ -304,6 +332,8 @@ def array_answer(hand: Hand, path: Path) -> np.ndarray:
         raise DataError(
             f"an array of {values.dtype} and shape {list(values.shape)}: expected finite numbers [h, w] or [N, h, w]"
         )
+    if values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] in (3, 4):
+        raise DataError(f"an array of shape {list(values.shape)} looks like a picture in colours: save it as PNG")
     slices = torch.from_numpy(values.astype(np.float32).reshape(-1, *values.shape[-2:]))
     answers = []
     for x in slices:

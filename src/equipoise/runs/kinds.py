@@ -4,7 +4,9 @@ from equipoise.runs.multitasking import MultitaskSettings, TasksData
 from equipoise.runs.paired import Pix2PixSettings
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
 from equipoise.runs.restoring import DenoisingSettings, InpaintingSettings, PicturesData, Srgan
+from equipoise.runs.styling import AdainSettings, PatchStyleSettings, StyledData, StyleSettings
 from equipoise.runs.techniques import Part
+from equipoise.runs.translating import CutSettings, CycleGANSettings, UnpairedData
 
 GAME_KINDS: dict[str, type[Part]] = {
     "gan": Gan,
@@ -14,6 +16,11 @@ GAME_KINDS: dict[str, type[Part]] = {
     "denoising": DenoisingSettings,
     "pix2pix": Pix2PixSettings,
     "multitask": MultitaskSettings,
+    "cyclegan": CycleGANSettings,
+    "cut": CutSettings,
+    "style": StyleSettings,
+    "adain": AdainSettings,
+    "patch-style": PatchStyleSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,
@@ -23,4 +30,6 @@ DATA_KINDS: dict[str, type[Part]] = {
     "stacked": Stack,
     "pictures": PicturesData,
     "tasks": TasksData,
+    "unpaired": UnpairedData,
+    "styled": StyledData,
 }

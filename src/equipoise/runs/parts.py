@@ -24,6 +24,7 @@ from equipoise.data.standardise import How, Standard, between
 from equipoise.data.toy import Mixture, grid, ring
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
+from equipoise.games.answers import Choice
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.initialisation import Initialisation, initialise
@@ -76,6 +77,11 @@ class GameSettings(Part):
         if self.balance is not None:
             game.balance = {**game.balance, "G": self.balance}
         return game
+
+    @property
+    def preparation(self) -> str:
+        """What a person should know of a wait before the first step."""
+        return ""
 
     @property
     def own_scores(self) -> tuple[str, ...]:
@@ -134,6 +140,10 @@ class DataSettings(Part):
     @abstractmethod
     def open(self) -> Source:
         """All examples. Raises `DataError`."""
+
+    def prepared(self, choice: Choice) -> Choice:
+        """What a person chose, in the form in which the data of training is."""
+        return choice
 
     @property
     def files(self) -> tuple[Path, str | None] | None:

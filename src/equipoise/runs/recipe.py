@@ -69,6 +69,7 @@ class Judging(Part):
         "kept",
         "content",
         "style",
+        "strokes",
         "mean_score",
     ] = "fid"
     """Says which state is the best; of restored pictures psnr, ssim or perceptual, of other games what they measure."""
@@ -120,6 +121,8 @@ FREE_TO_CHANGE = (
     "watching",
     "judging",
     "data.path",
+    "data.a.path",
+    "data.b.path",
     "data.check",
     *(f"training.{key}" for key in FREE_OF_TRAINING),
 )

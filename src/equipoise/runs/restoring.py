@@ -324,7 +324,7 @@ class Translator(RestorerNetwork):
     """Halvings; pix2pixHD has 4."""
     normalisation: Literal["none", "batch", "instance"] = "instance"
 
-    def build(self, given: int, channels: int, scale: int) -> nn.Module:
+    def build(self, given: int, channels: int, scale: int) -> ResNetTranslator:
         same_size(self.kind, scale)
         return ResNetTranslator(
             given,
@@ -334,6 +334,13 @@ class Translator(RestorerNetwork):
             num_downs=self.num_downs,
             normalisation=self.normalisation,
         )
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """The stages that CUT compares: the image, the halvings, the first block and the middle one."""
+        first = self.num_downs + 2
+        halvings = range(2, first)
+        return tuple(dict.fromkeys((0, *halvings, first, first - 1 + -(-self.num_blocks // 2))))
 
 
 AnyRestorer = Annotated[Srresnet | Rrdb | Unet | Dncnn | Fourier | Gated | Translator, Field(discriminator="kind")]
@@ -433,6 +440,9 @@ class Features(Part):
         return examples.learn()
 
 
+FITTING = "The first time, a small network that compares pictures is fitted to them; this may take minutes …"
+
+
 def labelled(path: Path) -> Source | None:
     """The images at a path with their classes, where there are any."""
     try:
@@ -488,6 +498,11 @@ class RestorerSettings(GameSettings):
     """Weight of the distance between layers of the critic."""
     penalties: Penalties = {}
 
+    @property
+    def preparation(self) -> str:
+        compares = any((self.perceptual, self.style, self.texture))
+        return FITTING if compares and self.features.network == "small" else ""
+
     def likenesses(self, examples: Examples) -> dict[str, tuple[Likeness, Scheduled]]:
         """All terms that compare an answer with its target."""
         found: dict[str, tuple[Likeness, Scheduled]] = {n: (LIKENESSES[n], w) for n, w in self.terms.items()}
@@ -512,7 +527,7 @@ class RestorerSettings(GameSettings):
         wanted = {"perceptual": perceptual.content, "style": perceptual.style, "texture": texture}
         for name, compare in wanted.items():
             weight = getattr(self, name)
-            if weight is not None:
+            if weight:
                 found[name] = (through(compare), weight)
         return found
 

@@ -28,6 +28,7 @@ from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, TaskFacts, ending, few, folded, split
 from equipoise.data.standardise import Standard, measured, standardised, windowed
+from equipoise.data.unpaired import Unpaired
 from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
@@ -400,6 +401,8 @@ class Run:
 
     def divided(self, source: Source) -> Split:
         """Examples to train on, and examples that are never trained on: at most three tenths; in the data's units."""
+        if isinstance(source, Unpaired):
+            return source.divided(self.divided)
         data = self.recipe.data  # the same for every seed of training, so that runs can be compared
         if data.gap and (data.fold is not None or data.held_out_at != "end"):
             raise RecipeError(f'data.gap = {data.gap} is for data.held_out_at = "end", without data.fold. Set that.')
@@ -658,6 +661,8 @@ class Run:
             self.check_data(source)
             pictures = self.parts(source).held_out
         else:
+            if not data.exists():
+                raise DataError(f"{data} does not exist. Expected pictures to restore.")
             place = {"path": data, "given": None, "endings": None, "part": None, "crop": 8 * self.scale}
             place |= endings_of(data)
             pictures = with_settings(self.recipe, {"data": place}).data.open()
@@ -696,7 +701,7 @@ class Run:
     def answerer(self, game: PictureGame, choice: Choice) -> Answerer:
         """What answers pictures as chosen. Raises `RecipeError` for what cannot be chosen."""
         try:
-            return game.answerer(choice)
+            return game.answerer(self.recipe.data.prepared(choice))
         except ValueError as error:
             raise RecipeError(str(error)) from error
 
@@ -710,9 +715,14 @@ class Run:
         """The answer to a picture [C, h, w] in [-1, 1] of any size, [C', H, W] on the CPU, tile by tile.
 
         For inpainting the last channel is the mask, 1 where something is missing. `choice` says what is done, of games
-        that can do several things. Raises `RecipeError` for another number of channels, a choice that there is not,
-        or a game that answers no pictures.
+        that can do several things. Raises `RecipeError` for another number of channels, values that are none of a
+        picture, a choice that there is not, or a game that answers no pictures.
         """
+        if not isinstance(given, Tensor) or not given.is_floating_point() or not given.isfinite().all():
+            raise RecipeError("Expected a picture as a tensor of finite floating-point numbers [C, h, w] in [-1, 1].")
+        if given.abs().max() > 1.01:
+            low, high = (float(value) for value in given.aminmax())
+            raise RecipeError(f"A picture with values from {low:.3g} to {high:.3g}: expected [-1, 1].")
         with threads(self.recipe.training.threads):
             game = self.picture_game(self.trained_game(at)[0])
             answerer = self.answerer(game, choice)

@@ -7,7 +7,7 @@ from typing import Any
 OF_SAMPLES = ("fid", "kid", "precision", "recall", "density", "coverage")
 OF_PICTURES = ("psnr", "ssim", "perceptual")
 """Metrics of generated examples, and of restored pictures."""
-LOWER = ("fid", "kid", "perceptual", "content", "style")
+LOWER = ("fid", "kid", "perceptual", "content", "style", "fid_real", "kid_real")
 """Metrics of which less is better; of the others, more is."""
 TITLES = {
     "fid": "FID",
@@ -19,8 +19,12 @@ TITLES = {
     "iou": "IoU",
     "domain": "taken for the target domain",
     "kept": "content kept",
+    "fid_real": "FID of real pictures",
+    "kid_real": "KID of real pictures",
+    "domain_real": "real pictures taken for the target domain",
     "content": "content distance",
     "style": "style distance",
+    "strokes": "patches taken for the style",
     "mean_score": "mean score of the tasks",
 }
 """As people read them; names that are not here are read as they are."""

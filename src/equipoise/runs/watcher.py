@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,7 @@ from equipoise.monitor.record import Record
 from equipoise.runs.journal import Journal, read, without_undone
 from equipoise.runs.lookout import Lookout
 from equipoise.runs.piloting import Pilot
-from equipoise.runs.provenance import Label, write_png
+from equipoise.runs.provenance import ANSWERED, RESTORED_SOURCE_TYPE, Label, write_png
 from equipoise.runs.sampling import samples, settled
 from equipoise.runs.tracking import Tracker, tracking
 from equipoise.runs.view import View
@@ -174,7 +175,10 @@ class Watcher:
         image = draw(self.run.for_looking(self.run.in_units(x)), self.parts.train, columns=columns)
         path = self.run.folder / "samples" / f"step-{step:08d}.png"
         with disk_errors("writing a sample grid", path.parent, num_bytes=image.nbytes):
-            write_png(image, path, Label(run=self.run.id, step=step, seed=self.seed))
+            label = Label(run=self.run.id, step=step, seed=self.seed)
+            if of_pairs:
+                label = replace(label, statement=ANSWERED, source_type=RESTORED_SOURCE_TYPE)
+            write_png(image, path, label)
             if self.board:
                 self.board.picture(step, "samples", path.read_bytes(), *image.shape)
 
