@@ -339,7 +339,7 @@ def summary(found: Sequence[Mapping[str, Any]], split: str, dose: str) -> dict[s
         "broken": len(failed),
         "rescue_rate": share(row["rescued"] for row in failed),
         "healthy_under_autopilot": len(watched),
-        "healthy_touched": sum(row["interventions"] > 0 for row in watched),
+        "healthy_touched": sum((row.get("interventions") or 0) > 0 for row in watched),
         "healthy_made_worse": sum(not row["rescued"] for row in watched),
         "rescue_rate_left_alone": share(row["outcome_healthy"] for row in treated),
         "rescue_rate_reload_retry": share(row["retried"] for row in failed if row["retried"] is not None),

@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from equipoise.core.game import Clock
 from equipoise.engine.trainer import Trainer
+from equipoise.networks.vgg import VGG
 from equipoise.recipes import load
+from equipoise.runs.multitasking import TasksData
 from equipoise.runs.restoring import PicturesData
 from equipoise.runs.run import Run
+from equipoise.runs.styling import StyledData
 from equipoise.runs.translating import UnpairedData
 
 FOLDER = Path(__file__).parent
@@ -31,13 +35,20 @@ RECIPES = (
     "inpainting",
     "denoising",
     "ct",
+    "pix2pix",
+    "multitask",
     "cyclegan",
     "cut",
     "fastcut",
+    "style",
+    "adain",
+    "style-gan",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
 """Of recipes of pictures: few and small squares, half of the steps with a critic, no feature network to fit."""
+STYLED: dict[str, Any] = {"training.steps": STEPS, "data.crop": 32, "data.held_out": 2, "data.unseen": 0}
+"""Of recipes of style: small squares, and a feature network of random weights, which is the same everywhere."""
 
 DOMAINS: dict[str, Any] = {
     "training.batch": 2,
@@ -71,15 +82,24 @@ def play(name: str) -> list[dict[str, float]]:
     """The loss terms of the first steps of a shipped recipe, in float64, so that all processors agree; seed 0."""
     with tempfile.TemporaryDirectory() as folder:
         settings = {"training.precision": "fp32", "training.seed": 0}
-        if isinstance(load(name)[0].data, PicturesData):
+        if name == "pix2pix":
+            write_pairs(Path(folder))
+            settings |= SMALL | {"data.path": folder}
+        elif isinstance(load(name)[0].data, PicturesData):
             np.save(Path(folder) / "slices.npy", slices())
             settings |= SMALL | {"game.perceptual": None, "data.path": f"{folder}/slices.npy", "data.range": [0, 2000]}
         if name == "ct":  # counts of photons hang on the last bit of their mean
             settings |= {"data.degrade": [{"kind": "noise", "sigma": [25.0, 25.0]}]}
+        if isinstance(load(name)[0].data, TasksData):
+            np.save(Path(folder) / "pictures.npy", coloured())
+            settings |= SMALL | {"training.batch": 4, "data.path": f"{folder}/pictures.npy"}
         if isinstance(load(name)[0].data, UnpairedData):
             volume = (slices() / 2000 * 255).astype(np.uint8)
             np.savez(Path(folder) / "domains.npz", a_images=volume[:40], b_images=255 - volume[40:])
             settings |= DOMAINS | {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
+        if isinstance(load(name)[0].data, StyledData):
+            settings |= STYLED | painted(Path(folder))
+            settings |= {"game.warmup": 0.5} if name == "style-gan" else {}
         recipe, origin = load(name, settings=settings)
         run = Run.draft(recipe, origin=origin, folder=Path("golden"))
         train, losses = run.parts(run.source()).train, Losses()
@@ -116,6 +136,34 @@ def slices() -> np.ndarray:
     coarse = torch.rand(1, 1, 10, 5, 6, generator=torch.Generator().manual_seed(0))
     fine = torch.nn.functional.interpolate(coarse, size=(80, 32, 40), mode="trilinear")
     return (2000 * fine[0, 0]).numpy()
+
+
+def write_pairs(folder: Path) -> None:
+    """Six pictures of 40 × 32 pixels of smooth noise, each beside the places where it is bright."""
+    for number, x in enumerate(slices()[::14]):
+        pair = np.concatenate([x / 2000 * 255, (x > 1000) * 255], axis=1)
+        Image.fromarray(pair.astype(np.uint8)).save(folder / f"{number}.png")
+
+
+def coloured() -> np.ndarray:
+    """Twenty pictures of coloured squares [20, 32, 40, 3], bytes."""
+    return np.random.default_rng(0).integers(0, 256, (20, 4, 5, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+
+
+def painted(folder: Path) -> dict[str, Any]:
+    """Eight contents and one style of coloured squares, and VGG-16 of random weights, as settings."""
+    for number in range(9):
+        coarse = torch.randint(256, (3, 8, 9), generator=torch.Generator().manual_seed(number), dtype=torch.uint8)
+        fine = coarse.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        path = folder / ("style" if number == 8 else "content") / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(fine.permute(1, 2, 0).numpy()).save(path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = VGG("vgg16", ("pool5",)).state_dict()
+    torch.save(weights, folder / "vgg16.pth")
+    features = {"network": "vgg16", "weights": folder / "vgg16.pth", "layers": ("relu1_2", "relu2_2")}
+    return {"data.path": folder, "game.features": features}
 
 
 def written(lines: list[dict[str, float]]) -> str:

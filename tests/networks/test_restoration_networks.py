@@ -22,6 +22,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "rrdb": lambda scale=1: RRDBNet(4, scale=scale, width=4, num_blocks=1, growth=2),
     "unet": lambda: UNet(4, 3, width=4, depth=3, normalisation="instance"),
     "unet, batch": lambda: UNet(4, 3, width=4, depth=4, dropout=0.5),
+    "unet, softmax": lambda: UNet(4, 3, width=4, depth=2, normalisation="none", final="softmax"),
     "unet, residual": lambda: UNet(4, 3, width=4, depth=1, normalisation="none", residual=True, final="none"),
     "fourier": lambda: FourierInpainter(width=4, num_downs=2, num_blocks=2),
     "gated": lambda: GatedInpainter(width=4),
@@ -30,7 +31,7 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "translator": lambda: ResNetTranslator(4, 3, width=4, num_blocks=2),
     "translator, none": lambda: ResNetTranslator(4, 3, width=4, num_blocks=2, num_downs=0, normalisation="none"),
 }
-IN_RANGE = ["unet", "unet, batch", "fourier", "gated", "translator", "translator, none"]
+IN_RANGE = ["unet", "unet, batch", "unet, softmax", "fourier", "gated", "translator", "translator, none"]
 NEAR_THE_INPUT = ["srresnet", "srresnet, at once", "rrdb", "unet, residual", "dncnn", "dncnn, batch"]
 
 
@@ -172,6 +173,17 @@ def test_dropout_acts_in_training_only():
         assert torch.equal(network(x), network(x))
 
 
+def test_a_softmax_gives_planes_whose_shares_add_up_to_one():
+    network, x = NETWORKS["unet, softmax"](), images(2, 4, 9, 12)
+    with torch.no_grad():
+        shares = (network(x) + 1) / 2
+    assert shares.min() >= 0
+    torch.testing.assert_close(shares.sum(1), torch.ones(2, 9, 12))
+    for final, words in (("softmax", "at least 2 output channels"), ("sigmoid", "'tanh', 'softmax' or 'none'")):
+        with pytest.raises(ValueError, match=words):
+            UNet(4, 1, final=final)
+
+
 def test_instance_normalisation_keeps_images_apart_and_works_on_one_image():
     network, x = NETWORKS["unet"](), images(3, 4, 5, 7)
     with torch.no_grad():
@@ -277,7 +289,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: SRResNet(3, num_blocks=0), r"SRResNet\(num_blocks=0\): expected at least 1"),
     (lambda: UNet(3, 3, depth=0), r"UNet\(depth=0\): expected at least 1"),
     (lambda: UNet(3, 3, dropout=1.0), r"dropout is 1.0"),
-    (lambda: UNet(3, 3, final=WORD), "final='layer'.*expected 'tanh' or 'none'"),
+    (lambda: UNet(3, 3, final=WORD), "final='layer'.*expected 'tanh', 'softmax' or 'none'"),
     (lambda: UNet(3, 3, residual=True), "residual=True, final='tanh'.*expected final='none'"),
     (lambda: UNet(1, 3, residual=True, final="none"), r"UNet\(1, 3, residual=True.*at most as many output channels"),
     (lambda: FourierInpainter(width=4, ratio=1.0), "ratio is 1.0: expected the share"),

@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.objectives import content, critic_feature_matching, gram, perceptual, statistics, style, texture
+from equipoise.objectives import (
+    content,
+    critic_feature_matching,
+    gram,
+    perceptual,
+    relative_content,
+    relative_style,
+    statistics,
+    style,
+    texture,
+)
 
 Features = tuple[Tensor, ...]
 
@@ -16,8 +26,14 @@ def in_patches(real: Features, fake: Features) -> Tensor:
     return texture(real, fake, 2)
 
 
+def in_shares(real: Features, fake: Features) -> Tensor:
+    return relative_style([gram(layer) for layer in real], fake)
+
+
 TERMS: dict[str, Callable[[Features, Features], Tensor]] = {
     "content": content,
+    "relative_content": relative_content,
+    "relative_style": in_shares,
     "style": style,
     "statistics": statistics,
     "texture": in_patches,
@@ -154,6 +170,35 @@ def test_statistics_do_not_see_which_channels_are_active_together_but_style_does
     fake = torch.cat([real[:, :1], real[:, 1:].flip(-1)], 1)
     assert statistics((real,), (fake,)).item() == pytest.approx(0, abs=1e-24)
     assert style((real,), (fake,)).item() > 1e-4
+
+
+# Shares
+
+
+def test_a_share_is_0_for_the_same_and_1_for_nothing_and_knows_no_units():
+    real, fake = layers(), layers(seed=1)
+    for term in (relative_content, in_shares):
+        nothing = tuple(torch.zeros_like(x) for x in fake)
+        assert term(real, nothing).tolist() == pytest.approx([1, 1])
+        scaled = [tuple(scale * x for scale, x in zip((7, 0.1), side)) for side in (real, fake)]
+        torch.testing.assert_close(term(*scaled), term(real, fake))
+
+
+def test_shares_by_hand():
+    real, fake = (torch.tensor([[3.0, 4.0]]),), (torch.tensor([[3.0, 1.0]]),)
+    assert relative_content(real, fake).item() == pytest.approx(9 / 25)
+    real, fake = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[1.0, 1.0], [1.0, -1.0]])
+    # [[5, 11], [11, 25]]/4 against [[2, 0], [0, 2]]/4
+    share = (3**2 + 11**2 + 11**2 + 23**2) / (5**2 + 11**2 + 11**2 + 25**2)
+    assert in_shares((real.view(1, 2, 1, 2),), (fake.view(1, 2, 1, 2),)).item() == pytest.approx(share)
+
+
+def test_no_gradient_flows_into_what_is_wanted():
+    for term in (relative_content, in_shares):
+        real, fake = (tuple(x.requires_grad_() for x in layers(seed=seed)) for seed in (0, 1))
+        term(real, fake).sum().backward()
+        assert all(x.grad is None for x in real)
+        assert all(x.grad is not None for x in fake)
 
 
 # Texture

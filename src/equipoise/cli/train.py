@@ -44,6 +44,8 @@ def train(
     settings = dict(map(parse_setting, set_ or [])) | ({"watching.autopilot": True} if autopilot else {})
     chosen, origin = load(recipe, data=data, settings=settings)
     print("Reading the data …", flush=True)
+    if chosen.game.preparation:
+        print(chosen.game.preparation, flush=True)
     if dry_run:
         dry(chosen, origin)
         return

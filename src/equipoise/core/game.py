@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from equipoise.core.balance import Balancer
 from equipoise.core.schedule import Lazy, Scheduled
 
 
@@ -126,6 +127,9 @@ class Game(nn.Module):
 
     weights: Mapping[str, Scheduled | Lazy] = {}
     """"player/term" -> λ, applied once, by the trainer; a term that is not named here weighs 1."""
+
+    balance: Mapping[str, Balancer] = {}
+    """Player -> what finds further weights of several of its terms while it trains; its state is the trainer's."""
 
     averaged: Sequence[str] = ()
     """Names of the submodules whose exponential moving average is kept and used for samples."""

@@ -72,6 +72,16 @@ def decode(
         return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
+def deep_or_indexed(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray | None:
+    """The stored values [H, W] of 16-bit grey, and the indices of a palette of colours; None of anything else."""
+    with _reasons():
+        image = _open(data, max_pixels)
+        if image.mode not in _DEEP_GREY and (image.mode != "P" or _is_grey(image)):
+            return None
+        image.load()
+        return np.array(image)
+
+
 def measure(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Header:
     """Size and greyness of an encoded image; refuses what `decode` refuses for its header, decodes only palettes."""
     with _reasons():

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple, final
@@ -18,8 +18,10 @@ from equipoise.data.degradations import Degradation, LowDose, degraded, shrinkag
 from equipoise.data.files import folder_files, natural_order, zip_files
 from equipoise.data.folders import MEMORY, SKIPPED_SHARE
 from equipoise.data.images import decode
+from equipoise.data.labels import Labels
 from equipoise.data.layout import images_of
 from equipoise.data.masks import Mask, drawn_masks
+from equipoise.data.pairs import Pairing, halves, partners_of
 from equipoise.data.source import Source, to_float, without_labels
 from equipoise.data.threads import in_threads
 
@@ -31,6 +33,7 @@ class Pair(NamedTuple):
     """What a restorer is given, [N, C', h, w], and what it should make of it, [N, C, H, W]; both in [-1, 1].
 
     For inpainting, the last channel of `given` is the mask, 1 where something is missing, and the others are 0 there.
+    Label maps have one plane for each class, 1 where it is and -1 elsewhere.
     """
 
     given: Tensor
@@ -74,7 +77,7 @@ class Pictures(Source):
     fingerprint: str
     names: tuple[str, ...]
     targets: tuple[Tensor, ...]
-    """Each uint8 or float32 [C, H, W]."""
+    """Each uint8 or float32 [C, H, W]; of label maps the class numbers, uint8 [1, H, W]."""
     givens: tuple[Tensor, ...] | None
     """Each `factor` times smaller than its target; None where they are made on the fly."""
     task: Task
@@ -82,6 +85,9 @@ class Pictures(Source):
     """How many times larger a target is than what is given."""
     turns: bool
     """Whether training also sees them mirrored and turned by quarters."""
+    target_labels: Labels | None = None
+    given_labels: Labels | None = None
+    """Of label maps: their classes."""
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = field(default=(), init=False)
@@ -92,11 +98,14 @@ class Pictures(Source):
 
     @property
     def given_shape(self) -> tuple[int, ...]:
-        channels = self.shape[0] + bool(self.task.masks) if self.givens is None else self.givens[0].shape[0]
+        if self.givens is None:
+            channels = self.shape[0] + bool(self.task.masks)
+        else:
+            channels = self.givens[0].shape[0] if self.given_labels is None else len(self.given_labels)
         return (channels, *(side // self.factor for side in self.shape[1:]))
 
     def examples(self, indices: Tensor) -> Tensor:
-        return torch.stack([as_float(self.square(int(i), None).target) for i in indices]).to(self.device)
+        return torch.stack([self.target_of(self.square(int(i), None).target) for i in indices]).to(self.device)
 
     def labels(self, indices: Tensor) -> Tensor:
         raise without_labels(self.name)
@@ -104,9 +113,9 @@ class Pictures(Source):
     def batch(self, indices: Tensor, *, labels: bool = False, draw: torch.Generator | None = None) -> Pair:
         """(given, target) of these pictures; `draw` places and turns the squares and degrades them."""
         squares = [self.square(int(i), draw) for i in indices]
-        target = torch.stack([as_float(square.target) for square in squares])
+        target = torch.stack([self.target_of(square.target) for square in squares])
         if self.givens is not None:
-            given = torch.stack([as_float(square.given) for square in squares])
+            given = torch.stack([self.given_of(square.given) for square in squares])
         elif draw is not None:
             given = self.task.given(target, draw)
         else:  # each on its own, so that it does not matter in whose company it is asked for
@@ -133,13 +142,21 @@ class Pictures(Source):
 
     def whole(self, index: int) -> Pair:
         """A whole picture and what is given of it, [1, …], always the same; the target is cut to whole given pixels."""
-        target = as_float(self.targets[index])[None]
+        target = self.target_of(self.targets[index])[None]
         height, width = (side // self.factor * self.factor for side in target.shape[2:])
         target = target[:, :, :height, :width]
         if self.givens is not None:
-            return Pair(as_float(self.givens[index])[None].to(self.device), target.to(self.device))
+            return Pair(self.given_of(self.givens[index])[None].to(self.device), target.to(self.device))
         given = self.task.given(target, generator(0, "degradation", index))
         return Pair(given.to(self.device), target.to(self.device))
+
+    def target_of(self, stored: Tensor) -> Tensor:
+        """A stored target as networks see it: in [-1, 1], label maps as planes."""
+        return as_float(stored) if self.target_labels is None else self.target_labels.planes(stored)
+
+    def given_of(self, stored: Tensor) -> Tensor:
+        """What is stored of what is given, as networks see it."""
+        return as_float(stored) if self.given_labels is None else self.given_labels.planes(stored)
 
     def to(self, device: torch.device | str) -> "Pictures":
         return replace(self, device=device)
@@ -152,6 +169,7 @@ def pictures(
     task: Task | None = None,
     given: str | Path | None = None,
     endings: tuple[str, str] | None = None,
+    pairing: Pairing | None = None,
     part: str | None = None,
     channels: int | None = None,
     small: Small = "refuse",
@@ -161,45 +179,59 @@ def pictures(
     """The pictures of a folder, a .zip, or the slices of an .npy or .npz array, in their own sizes.
 
     What a restorer is given of them is made by `task`, or lies in files of the same names: in the folder or .zip
-    `given`, or beside them with other `endings` of their names, such as ("_HR", "_LR") for targets and givens. The size
-    of a target is a whole multiple of that of its partner, the same for all. `crop` is the side of the target squares.
+    `given`, or beside them with other `endings` of their names, such as ("_HR", "_LR") for targets and givens; or where
+    `pairing` says, which also says what is a label map. The size of a target is a whole multiple of that of its
+    partner, the same for all. `crop` is the side of the target squares.
     `channels` None takes 1 if all targets are grey, else 3. Raises `DataError` naming the file.
     """
-    path, task = Path(path).expanduser(), task or Task()
+    path, task, pairing = Path(path).expanduser(), task or Task(), pairing or Pairing()
     if not path.exists():
         raise DataError(f"{path} does not exist. Expected a folder or .zip of pictures, or an .npy or .npz array.")
     partners: list[np.ndarray] | None = None
     skipped: dict[str, str] = {}
+    in_pairs = given is not None or endings is not None or pairing.part is not None or pairing.aligned
     if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
-        if given is not None or endings is not None:
-            raise DataError(f"{path} is an array: what is given of it is made, not read. Leave out given and endings.")
+        if in_pairs:
+            raise DataError(
+                f"{path} is an array: what is given of it is made, not read. Leave out given, given_part, endings and "
+                "aligned."
+            )
         source = array(path, channels=channels, part=part, value_range=value_range)
         if len(source.shape) != 3:
             raise DataError(f"{path} holds vectors of shape {list(source.shape)}. Expected images.")
         names, targets = [f"{path.name}[{i}]" for i in range(len(source))], list(source.values)
         digest = source.fingerprint
     else:
-        names, found = read(path, part, ending=endings[0] if endings else "", skipped=skipped)
-        if given is not None or endings is not None:
+        a_labels, b_labels = pairing.labels.get("A"), pairing.labels.get("B")
+        decoding = decode if b_labels is None or pairing.aligned else b_labels.pixels
+        names, found = read(path, part, ending=endings[0] if endings else "", skipped=skipped, decoding=decoding)
+        if pairing.aligned:
+            partners, found = halves(names, found)
+            partners = numbered([f"the left half of {name}" for name in names], partners, a_labels)
+        found = numbered(names, found, b_labels)
+        if in_pairs and not pairing.aligned:
+            ending, others_part = endings[1] if endings else "", pairing.part or (part if given is None else None)
             names, found, partners = paired(
-                path, names, found, given=given, ending=endings[1] if endings else "", part=part, skipped=skipped
+                path, names, found, given=given, ending=ending, part=others_part, labels=a_labels, skipped=skipped
             )
-        targets = [torch.from_numpy(pixels) for pixels in same_channels(found, channels)]
         digest = hashlib.sha256(json.dumps(names).encode())
         for pixels in [*found, *(partners or [])]:
             digest.update(hashlib.sha256(pixels.tobytes()).digest())
         digest = digest.hexdigest()
-    givens = None
-    if partners is not None:
-        givens = [torch.from_numpy(pixels) for pixels in same_channels(partners, None)]
+        if pairing.direction == "BtoA" and partners is not None:
+            found, partners = partners, found
+        targets = tensors(found, channels, pairing.target_labels)
+    givens = None if partners is None else tensors(partners, None, pairing.given_labels)
     factor = task.factor if givens is None else factor_between(names, targets, givens)
     if crop % factor:
         raise DataError(f"crop = {crop}: expected a multiple of {factor}, as targets are so many times larger.")
     targets, givens = large_enough(names, targets, givens, crop=crop, factor=factor, small=small)
     rules = json.dumps([crop, factor, small, repr(task) if givens is None else None])
+    rules += repr(pairing) if pairing != Pairing() else ""
+    target_labels, given_labels = pairing.target_labels, pairing.given_labels
     return Pictures(
         name=path.name,
-        shape=(targets[0].shape[0], crop, crop),
+        shape=(targets[0].shape[0] if target_labels is None else len(target_labels), crop, crop),
         fingerprint=hashlib.sha256(f"{digest} {rules}".encode()).hexdigest(),
         names=tuple(names),
         targets=tuple(targets),
@@ -207,6 +239,8 @@ def pictures(
         task=task,
         factor=factor,
         turns=turns,
+        target_labels=target_labels,
+        given_labels=given_labels,
         skipped=tuple(f"{name}: {reason}" for name, reason in skipped.items()),
         notes=tuple(noticed(task, targets, crop)) if givens is None else (),
     )
@@ -225,7 +259,14 @@ def noticed(task: Task, targets: Sequence[Tensor], crop: int) -> Iterator[str]:
 # ---------------------------------------------------------------- reading
 
 
-def read(path: Path, part: str | None, *, ending: str, skipped: dict[str, str]) -> tuple[list[str], list[np.ndarray]]:
+def read(
+    path: Path,
+    part: str | None,
+    *,
+    ending: str,
+    skipped: dict[str, str],
+    decoding: Callable[[bytes], np.ndarray] = decode,
+) -> tuple[list[str], list[np.ndarray]]:
     """The names, without their endings, and the pixels uint8 [C, H, W] of all pictures that can be read."""
     files = zip_files(path) if path.is_file() else folder_files(path)
     names = [name for name in images_of(str(path), files, part) if PurePosixPath(name).stem.endswith(ending)]
@@ -234,7 +275,7 @@ def read(path: Path, part: str | None, *, ending: str, skipped: dict[str, str]) 
 
     def one(name: str) -> np.ndarray | str:
         try:
-            return decode(files.read(name))
+            return decoding(files.read(name))
         except DataError as error:
             return str(error)
 
@@ -272,6 +313,7 @@ def paired(
     given: str | Path | None,
     ending: str,
     part: str | None,
+    labels: Labels | None,
     skipped: dict[str, str],
 ) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
     """Each target with its partner of the same name; what was left out on one side is left out on the other."""
@@ -279,21 +321,23 @@ def paired(
     if not where.exists():
         raise DataError(f"{where} does not exist. Expected what is given of the pictures in {path}, by the same names.")
     lost: dict[str, str] = {}
-    other_names, others = read(where, part if given is None else None, ending=ending, skipped=lost)
-    partner = dict(zip(other_names, others))
-    if given is not None:  # two folders may have different tops
-        partner = {**{PurePosixPath(name).name: pixels for name, pixels in partner.items()}, **partner}
-    gone = {key_of(name, ending) for name in lost}
-    found = {name: partner.get(name, partner.get(PurePosixPath(name).name)) for name in names}
-    alone = [name for name in names if found[name] is None and name not in gone]
+    decoding = decode if labels is None else labels.pixels
+    other_names, others = read(where, part, ending=ending, skipped=lost, decoding=decoding)
+    partner = dict(zip(other_names, numbered(other_names, others, labels)))
+    in_one_place = bool(ending) and given is None
+    found = {n: n for n in names if n in partner} if in_one_place else partners_of(names, other_names)
+    gone = {PurePosixPath(key_of(name, ending)).name for name in lost}
+    alone = [name for name in names if name not in found and PurePosixPath(name).name not in gone]
     if alone:
         raise DataError(
             f"{len(alone)} of {len(names)} pictures in {path} have no partner of the same name in {where}: "
             f"{', '.join(alone[:3])}{', …' if len(alone) > 3 else ''}. Add the partners, or remove these."
         )
     skipped |= lost
-    both = [(name, target, found[name]) for name, target in zip(names, targets)]
-    kept = [(name, target, other) for name, target, other in both if other is not None]
+    if spare := sorted({*other_names} - {*found.values()}, key=natural_order):
+        some = f"{', '.join(spare[:3])}{', …' if len(spare) > 3 else ''}"
+        skipped[f"{len(spare)} pictures in {where}"] = f"no picture of the same name in {path} ({some})"
+    kept = [(name, target, partner[found[name]]) for name, target in zip(names, targets) if name in found]
     return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
 
 
@@ -308,6 +352,16 @@ def factor_between(names: Sequence[str], targets: Sequence[Tensor], givens: Sequ
                 "Expected one whole factor for all pairs. Cut or resize this pair."
             )
     return factor
+
+
+def numbered(names: Sequence[str], found: Sequence[np.ndarray], labels: Labels | None) -> list[np.ndarray]:
+    """The class numbers of label maps; pictures as they are. Raises `DataError` naming what has no class."""
+    return [*found] if labels is None else [labels.numbers(pixels, name) for name, pixels in zip(names, found)]
+
+
+def tensors(found: Sequence[np.ndarray], channels: int | None, labels: Labels | None) -> list[Tensor]:
+    """All as grey or all as RGB; the class numbers of label maps as they are."""
+    return [torch.tensor(x) for x in (found if labels is not None else same_channels(found, channels))]
 
 
 def same_channels(found: Sequence[np.ndarray], channels: int | None) -> list[np.ndarray]:

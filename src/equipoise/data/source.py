@@ -3,6 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
@@ -12,6 +13,17 @@ from torch import Tensor
 from equipoise.core.errors import DataError
 from equipoise.core.seeding import shuffled
 from equipoise.data.splits import k_fold
+
+
+class TaskFacts(NamedTuple):
+    """What a game must know of one of several tasks."""
+
+    share: float
+    """Of the examples."""
+    factor: int
+    """How many times smaller the pictures are that it begins with; they are given enlarged."""
+    masked: bool
+    """Whether it fills holes that a mask tells."""
 
 
 class Source(ABC):
@@ -49,6 +61,11 @@ class Source(ABC):
     def given_shape(self) -> tuple[int, ...] | None:
         """Of sources of pairs: the shape of what a game is given of one example; `shape` is that of the target."""
         return None
+
+    @property
+    def tasks(self) -> Mapping[str, TaskFacts]:
+        """Of sources of several tasks: their names in order, with what a game must know of them."""
+        return {}
 
     def batch(self, indices: Tensor, *, labels: bool = False, draw: torch.Generator | None = None) -> Any:
         """What a game is given of these examples: x, or (x, y) with labels; (given, target) from sources of pairs.

@@ -140,7 +140,7 @@ class Checkpoints:
         return None
 
     def load(self, step: int) -> Snapshot:
-        """One checkpoint, verified. Raises `CheckpointError` if a file is missing, cut short or changed."""
+        """One checkpoint, verified. Raises `CheckpointError` if a file is missing, shortened or changed."""
         path = self.path(step)
         manifest = self.manifest(step)
         tensors, state = {}, {}

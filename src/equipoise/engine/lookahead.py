@@ -14,7 +14,7 @@ class Lookahead:
     """Every few steps, all players go back part of the way to where they stood before, together.
 
     Slow weights s of all players are kept beside their own (fast) weights θ. After every k steps s ← s + α(θ − s), then
-    θ ← s. Players that circle around an equilibrium cut through the circle. The averaged weights follow after that.
+    θ ← s. Players that circle around an equilibrium go across the circle. The averaged weights follow after that.
     Optimiser moments and buffers, such as batch statistics, stay as they are. A step that was not applied because of a
     bad value moves nothing here either.
 

@@ -47,7 +47,7 @@ b ← μ·b + g; θ ← θ − η·b. Two players that descend simultaneously on
 Default: off; momentum = 0.
 Cost: none, or one number of memory per parameter with momentum.
 Source: Robbins & Monro 1951; Polyak 1964 (momentum).""",
-    "optimistic-adam": """Adam that takes back half of its last step: it answers the gradient that it expects next.
+    "optimistic-adam": """Adam that takes back half of its last step: it replies to the gradient that it expects next.
 
 With Adam's direction d = m̂/(√v̂ + ε), and d₀ = 0: θ ← θ − 2η·dₜ + η·dₜ₋₁. The last direction stands in for the answer
 of the other player, which damps the rotation of the two around an equilibrium; no second gradient is needed.

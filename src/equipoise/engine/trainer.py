@@ -13,7 +13,8 @@ from equipoise.core.errors import CheckpointError, DivergedError, Interrupted, R
 from equipoise.core.game import Clock, Game, Move, Moves, TermsOf, together
 from equipoise.core.schedule import Schedule, ends, value_at, weight_and_interval
 from equipoise.core.seeding import seed_torch, stable_seed
-from equipoise.engine.averaging import Averaging
+from equipoise.engine.averaging import Averaging, shapes
+from equipoise.engine.balancing import Balance, balances
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.interruption import Interruption
 from equipoise.engine.lookahead import Lookahead, SlowWeights
@@ -173,8 +174,10 @@ class Trainer:
         self.bad_in_a_row = 0
         self.record: Record = {}
         self.precision: Precision = "fp32"
-        self.rehearse()
+        self.balance = dict[str, Balance]()
+        moves = self.rehearse()
         self.seats = seat_players(game, players)
+        self.balance = balances(game, moves, {player: seat.parameters for player, seat in self.seats.items()})
         self.extrapolating = any(seat.settings.extrapolates for seat in self.seats.values())
         weights = {name: p for seat in self.seats.values() for name, p in seat.parameters.items()}
         settings = Lookahead() if plan.lookahead is True else plan.lookahead
@@ -269,6 +272,8 @@ class Trainer:
         There is more than one player where the step yields several moves together.
         """
         turns = []
+        for balance in self.balance.values():
+            balance.forget()
         for step in games:
             with self.autocast():  # entered anew for each move: a cached cast of updated weights would be wrong
                 turn = together(next(step, ()))
@@ -289,6 +294,10 @@ class Trainer:
         seat = self.seats[move.player]
         if len(move.terms) > 1 and self.clock.every(self.plan.shares_every):
             self.record |= self.shares(move, seat)
+        balance = self.balance.get(move.player)
+        if balance is not None and balance.concerns(move.terms) and balance.due(self.clock.step):
+            share = 1 / self.plan.accumulate
+            balance.measure({name: share * self.worth(move.player, name, move.terms[name]) for name in balance.terms})
         loss = self.loss(move.player, move.terms).div(self.plan.accumulate)
         loss.backward(inputs=list(seat.parameters.values()), retain_graph=keep_graph)
 
@@ -318,6 +327,10 @@ class Trainer:
                 value = torch.stack([m.remember[name].to(self.device) for m in moves]).mean(0)
                 self.game.get_buffer(name).copy_(value)
             self.record |= {f"loss/{player}/{name}": term for name, term in terms.items()}
+            balance = self.balance.get(player)
+            if balance is not None and balance.concerns(terms):
+                self.record |= {f"weight/{player}/{name}": self.weight(player, name) for name in balance.terms}
+                balance.learn({name: self.worth(player, name, terms[name]) for name in balance.terms})
             self.record |= {f"gradient/{player}": norm, f"learning_rate/{player}": rate}
             for name in moves[0].watch:
                 self.record[f"watch/{name}"] = torch.cat([m.watch[name].flatten() for m in moves])
@@ -358,12 +371,21 @@ class Trainer:
 
     def loss(self, player: str, terms: Mapping[str, Tensor]) -> Tensor:
         """What a player minimises: the sum of the means of its terms, each by its weight."""
-        return torch.stack([self.weight(f"{player}/{name}") * t.float().mean() for name, t in terms.items()]).sum()
+        return torch.stack([self.weight(player, name) * t.float().mean() for name, t in terms.items()]).sum()
 
-    def weight(self, term: str) -> float:
-        """What a term counts now; a lazy one counts for all the steps between."""
-        weight, interval = weight_and_interval(self.game.weights.get(term, 1.0))
+    def weight(self, player: str, term: str) -> Tensor | float:
+        """What a term counts now: by the table, and by the player's balancer."""
+        balance = self.balance.get(player)
+        return self.tabled(player, term) * (1.0 if balance is None else balance.weight(term))
+
+    def tabled(self, player: str, term: str) -> float:
+        """What a term counts by the table; a lazy one counts for all the steps between."""
+        weight, interval = weight_and_interval(self.game.weights.get(f"{player}/{term}", 1.0))
         return value_at(weight, self.clock.progress) * interval
+
+    def worth(self, player: str, term: str, values: Tensor) -> Tensor:
+        """The loss of a term before it is balanced: its mean, by its weight in the table."""
+        return self.tabled(player, term) * values.float().mean()
 
     def rate(self, settings: Optimizer, clock: Clock) -> float:
         """A player's learning rate; every rollback halves it."""
@@ -461,12 +483,14 @@ class Trainer:
                 for name, tensor in named_tensors(self.game).items():
                     tensor.copy_(before.get(name, tensor))
 
-    def rehearse(self) -> None:
+    def rehearse(self) -> dict[str, list[tuple[str, ...]]]:
         """Play a step at the start, in the middle and at the end of training, and compare its terms with the weights.
 
-        Raises `RecipeError` for a weight whose term never appears and for a move of somebody who is not a player.
+        Returns the terms of each player's moves, in this order. Raises `RecipeError` for a weight whose term never
+        appears and for a move of somebody who is not a player.
         """
         seen: dict[str, None] = {}
+        played: dict[str, list[tuple[str, ...]]] = {}
         players = self.game.players
         for step in (0, self.plan.steps // 2, self.plan.steps - 1):
             clock = replace(self.clock, step=step, lazy={})
@@ -480,6 +504,7 @@ class Trainer:
                             hint = nearest(move.player, players)
                             raise RecipeError(f"A move of {move.player!r}, who is not a player. {hint}")
                         seen |= dict.fromkeys(f"{move.player}/{name}" for name in move.terms)
+                        played.setdefault(move.player, []).append(tuple(move.terms))
                         for name, term in move.terms.items():
                             if not term.requires_grad:
                                 term = f"{move.player}/{name}"
@@ -487,6 +512,7 @@ class Trainer:
         for name in self.game.weights:
             if name not in seen:
                 raise RecipeError(f"The weight {name!r} matches no term of the game. {nearest(name, seen)}")
+        return played
 
     def choose_precision(self) -> Precision:
         """The number format the plan asks for; "auto" measures one rehearsed step in both, where bfloat16 is native."""
@@ -518,6 +544,7 @@ class Trainer:
                 "averaged": self.averaging.averages,
                 **{f"optimizer-{p}": state_tensors(s.optimizer, s.parameters) for p, s in self.seats.items()},
                 **({"lookahead": self.slow.slow} if self.slow else {}),
+                **{f"balance-{player}": balance.state for player, balance in self.balance.items()},
             },
             state={
                 "step": self.clock.step,
@@ -540,6 +567,10 @@ class Trainer:
                 self.slow.load(tensors["lookahead"])
             elif "lookahead" in tensors:
                 raise ValueError("it was trained with lookahead, and the plan has none")
+            for player, balance in self.balance.items():
+                balance.load(tensors[f"balance-{player}"])
+            if strangers := {n for n in tensors if n.startswith("balance-")} - {f"balance-{p}" for p in self.balance}:
+                raise ValueError(f"it has a {', '.join(sorted(strangers))}, and the game balances nothing of the kind")
             for player, seat in self.seats.items():
                 saved = tensors[f"optimizer-{player}"]
                 load_state_tensors(seat.optimizer, seat.parameters, saved, moments=seat.settings.moments())
@@ -569,6 +600,10 @@ class Trainer:
                 seat.optimizer.state.clear()
         if self.slow:
             self.slow = SlowWeights(self.slow.settings, self.slow.fast)
+        for player, balance in self.balance.items():
+            saved = tensors.get(f"balance-{player}", {})
+            if shapes(saved) == shapes(balance.state):
+                balance.load(saved)
         self.clock.step, self.clock.examples = int(snapshot.state["step"]), int(snapshot.state["examples"])
         self.rollbacks, self.bad_in_a_row = int(snapshot.state["rollbacks"]), 0
 

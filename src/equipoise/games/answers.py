@@ -56,6 +56,10 @@ class Answerer(NamedTuple):
     answer: Callable[[Tensor], Tensor]
     """From [1, C, h, w] to [1, C', H, W], both in [-1, 1]."""
     fit: Fit
+    given: int | None = None
+    """How many channels it is given; None is as in training."""
+    scale: int | None = None
+    """How many times larger the answer is; None is as in training."""
 
 
 class PictureGame(Game):

@@ -63,6 +63,8 @@ class PatchCritic(nn.Module):
                 for level, (a, b) in enumerate(pairwise(widths), start=1)
             ]
         )
+        self.num_features = widths[-1]
+        """Channels of the last features."""
         self.out = wrap(nn.Conv2d(widths[-1], 1, 4, 1, 1))
         initialise(self, "kaiming" if normalisation == "none" else "normal")
 

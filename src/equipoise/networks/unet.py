@@ -31,10 +31,12 @@ class UNet(nn.Module):
     steps back, each of which repeats pixels, convolves (3×3) and sees the encoder's features of its size. The paper's
     transposed convolutions are left out, because they leave chequerboards (Odena et al. 2016), and the features at full
     size are added, which restoration needs. The innermost layer is not normalised, so that a batch of one works.
-    `dropout` is the share of features that training leaves out in the three innermost decoder steps; the paper keeps it
-    on in use, as its only noise. With `residual` the output is added to the first out_channels channels of the input,
-    and begins near them. `final` "tanh" gives [-1, 1]. Any H and W of more than 2^depth / 2: images are reflected to
-    multiples of 2^depth and cropped. Raises ValueError for smaller ones, and for a residual behind a tanh.
+    `dropout` is the share of features that training leaves out in the three innermost decoder steps; with `noise` they
+    are left out in use too, as in the paper, whose only noise it is. With `residual` the output is added to the first
+    out_channels channels of the input, and begins near them. `final` "tanh" gives [-1, 1], "softmax" planes of classes,
+    2p - 1 with shares p that add up to 1. Any H and W of more than 2^depth / 2: images are reflected to multiples of
+    2^depth and cropped. Raises ValueError for smaller ones, for a residual behind a tanh or softmax, for a softmax of
+    one channel, and for noise without dropout.
     Default: width 64, depth 4; the paper has depth 8 for 256 pixels, "batch" and dropout 0.5.
     Cost: dominated by the two outer levels.
     Source: Ronneberger et al. 2015, U-Net; Isola et al. 2017, Image-to-Image Translation with Conditional Adversarial
@@ -53,20 +55,26 @@ class UNet(nn.Module):
         depth: int = 4,
         normalisation: PlainNormalisation = "batch",
         dropout: float = 0.0,
+        noise: bool = False,
         residual: bool = False,
-        final: Literal["tanh", "none"] = "tanh",
+        final: Literal["tanh", "softmax", "none"] = "tanh",
     ):
         super().__init__()
         check_counts("UNet", width=width, depth=depth)
         check_dropout(dropout)
-        if final not in ("tanh", "none"):
-            raise ValueError(f"UNet(final={final!r}): expected 'tanh' or 'none'. Choose one of them.")
-        if residual and (final == "tanh" or out_channels > in_channels):
+        if final not in ("tanh", "softmax", "none"):
+            raise ValueError(f"UNet(final={final!r}): expected 'tanh', 'softmax' or 'none'. Choose one of them.")
+        if final == "softmax" and out_channels < 2:
+            raise ValueError("UNet(final='softmax'): expected at least 2 output channels, one for each class.")
+        if residual and (final != "none" or out_channels > in_channels):
             raise ValueError(
                 f"UNet({in_channels}, {out_channels}, residual=True, final={final!r}): expected final='none' and at "
                 "most as many output channels as input channels: the output is added to the input."
             )
+        if noise and dropout == 0:
+            raise ValueError("UNet(noise=True, dropout=0): expected a dropout above 0: it is the noise. Pass 0.5.")
         self.normalisation, self.residual, self.final, self.out_channels = normalisation, residual, final, out_channels
+        self.noise = noise
         self.period = 2**depth
         self.smallest = smallest_side(self.period)
         widths = [width * min(2**level, 8) for level in range(depth + 1)]  # from large to small
@@ -85,7 +93,7 @@ class UNet(nn.Module):
                     nn.Upsample(scale_factor=2),
                     nn.Conv2d(b if level == depth - 1 else 2 * b, a, 3, padding=1, bias=bias),
                     norm_for(normalisation, a),
-                    nn.Dropout(dropout if level >= depth - 3 else 0.0),
+                    (Noise if noise else nn.Dropout)(dropout if level >= depth - 3 else 0.0),
                 )
                 for level, (a, b) in enumerate(pairwise(widths))
             ]
@@ -97,8 +105,8 @@ class UNet(nn.Module):
 
     @property
     def reach(self) -> int | None:
-        """How many pixels to each side an output pixel depends on; None with instance normalisation."""
-        if self.normalisation == "instance":
+        """How many pixels to each side an output pixel depends on; None with instance normalisation, and with noise."""
+        if self.normalisation == "instance" or self.noise:
             return None
 
         def before_all(span: Span) -> Span:
@@ -119,7 +127,20 @@ class UNet(nn.Module):
         y = at_least_float32(self.out(relu(h))[..., :height, :width])  # [N, out_channels, H, W]
         if self.residual:
             return at_least_float32(x[:, : self.out_channels]) + y
+        if self.final == "softmax":
+            return 2 * y.softmax(1) - 1
         return torch.tanh(y) if self.final == "tanh" else y
+
+
+class Noise(nn.Module):
+    """Dropout in use too, not only while training: G's noise in pix2pix (Isola et al. 2017, Sec. 3.2)."""
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.share, training=True)
 
 
 class UNetCritic(nn.Module):

@@ -18,8 +18,7 @@ def patch_contrastive(
     places of the same image are the negatives. No gradient flows into the keys. It is log S where all keys are alike.
     Default: weight 1 with 256 places and as much for identity (CUT), 10 alone (FastCUT), τ = 0.07; mean over layers.
     Cost: the first half of G on translation and input; S² products a layer and image.
-    Source: Park et al. 2020, Contrastive Learning for Unpaired Image-to-Image Translation, Eq. 3 and 4; van den Oord et
-    al. 2018 (InfoNCE).
+    Source: Park et al. 2020, Contrastive Learning for Unpaired Image-to-Image Translation, Eq. 3 and 4.
     """
     if queries.shape != keys.shape:
         raise ValueError(

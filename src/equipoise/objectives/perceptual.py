@@ -71,6 +71,35 @@ def style(
     return torch.stack([weight * compared(gram(real), gram(fake), norm) for weight, real, fake in layers]).sum(0)
 
 
+def relative_content(real_features: Sequence[Tensor], fake_features: Sequence[Tensor]) -> Float[Tensor, "n"]:
+    """Content by squares, as a share of what there is: its weight does not depend on the network or its layers.
+
+    The mean over layers of Σ (φₗ(x) - φₗ(y))² / Σ φₗ(x)²: 0 for the same image, 1 for one that shows nothing. No
+    gradient flows into the real side.
+    Default: weight 1, with one layer in the middle of the network.
+    Cost: that of content.
+    Source: Gatys et al. 2016, who bring all activations to a mean of 1 instead.
+    """
+    layers = paired("relative_content", real_features, fake_features, None, same="shape")
+    shares = [as_share(compared(real.detach(), fake, "l2"), real.detach()) for _, real, fake in layers]
+    return torch.stack(shares).mean(0)
+
+
+def relative_style(matrices: Sequence[Tensor], fake_features: Sequence[Tensor]) -> Float[Tensor, "n"]:
+    """Style as a share of what there is: each layer counts alike, and the weight does not depend on the network.
+
+    The mean over layers of Σ (Aₗ - gram(φₗ(y)))² / Σ Aₗ², with the Gram matrices Aₗ [1 or N, C, C] of the style, had
+    once by gram: 0 for the same texture. No gradient flows into the matrices.
+    Default: weight 1 to 100 beside relative_content of weight 1; more for textures that are far from the image.
+    Cost: that of content and of gram.
+    Source: Gatys et al. 2016, Eq. 4 and 5, who divide by the size of a layer instead.
+    """
+    wanted = tuple(matrix.detach() for matrix in matrices)
+    found = tuple(gram(layer) for layer in fake_features)
+    layers = paired("relative_style", wanted, found, None, same="shape")
+    return torch.stack([as_share(compared(real, fake, "l2"), real) for _, real, fake in layers]).mean(0)
+
+
 def statistics(
     real_features: Sequence[Tensor], fake_features: Sequence[Tensor], *, weights: Sequence[float] | None = None
 ) -> Float[Tensor, "n"]:
@@ -175,6 +204,11 @@ def compared(a: Tensor, b: Tensor, norm: str) -> Tensor:
     if norm not in get_args(Norm):
         raise ValueError(f"norm={norm!r} is unknown. {nearest(norm, get_args(Norm))}")
     return ((a - b).abs() if norm == "l1" else (a - b).square()).flatten(1).mean(1)
+
+
+def as_share(squares: Tensor, real: Tensor) -> Tensor:
+    """Mean squares [N] as a share of those of the real side."""
+    return squares / real.square().flatten(1).mean(1).clamp_min(1e-12)
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,11 @@ from equipoise.data.named import PREFIX, is_name
 from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
 from equipoise.recipes.images import images, sngan
+from equipoise.recipes.multitask import multitask
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
+from equipoise.recipes.styles import adain, style, style_gan
 from equipoise.recipes.toy import grid, ring
-from equipoise.recipes.translation import cut, cyclegan, fastcut
+from equipoise.recipes.translation import cut, cyclegan, fastcut, pix2pix
 from equipoise.runs.kinds import DATA_KINDS
 from equipoise.runs.loading import is_python_recipe, python_recipe
 from equipoise.runs.parts import DataSettings
@@ -27,9 +29,14 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "inpainting": inpainting,
     "denoising": denoising,
     "ct": ct,
+    "pix2pix": pix2pix,
+    "multitask": multitask,
     "cyclegan": cyclegan,
     "cut": cut,
     "fastcut": fastcut,
+    "style": style,
+    "adain": adain,
+    "style-gan": style_gan,
     "ring": ring,
     "grid": grid,
 }
@@ -87,8 +94,13 @@ def elsewhere(data: str | Path, before: Mapping[str, Any]) -> dict[str, Any]:
     path, text = Path(data).expanduser(), str(data)
     if before.get("kind") == "pictures":  # what is made of them stays; partners lie with other pictures
         return {"kind": "pictures", **before, "path": str(path.absolute()), "given": None}
+    if before.get("kind") == "tasks":
+        return {"kind": "tasks", **before, "path": str(path.absolute())}
     if before.get("kind") == "unpaired":  # what the domains are called stays
         return {"kind": "unpaired", **before, "path": str(path.absolute())}
+    if before.get("kind") == "styled":  # the styles lie beside the contents, unless they were named
+        styles = before.get("style") or path.absolute()
+        return {**before, "path": str(path.absolute()), "style": str(styles)}
     place: dict[str, Any] = {"kind": "files", "path": str(path.absolute())}
     if not path.exists() and text == "digits":
         place = {"kind": "digits"}

@@ -20,6 +20,7 @@ from equipoise.networks.ensemble import Specialists
 from equipoise.networks.initialisation import initialise
 from equipoise.networks.minibatch import MinibatchDeviation, MinibatchDiscrimination, pack
 from equipoise.networks.progressive import ProgressiveGenerator
+from equipoise.objectives.balance import BALANCERS
 from equipoise.runs.parts import LOSSES, PENALTIES
 
 HERE: dict[str, str] = {
@@ -129,6 +130,8 @@ def entries() -> list[Entry]:
     losses = [("Losses", name, f"game.loss={name}", LOSSES[name].about) for name in LOSSES]
     penalties = [("Regularisers", name, f"game.penalties.{name}=WEIGHT", told(PENALTIES[name])) for name in PENALTIES]
     rules = [("Training", name, f"players.D.rule={name}", RULES[name]) for name in RULES]
+    two_terms = "game.mode_seeking=true"  # the default has but one term of the generator
+    balancers = [("Balance", name, f"game.balance={name}", told(BALANCERS[name]), two_terms) for name in BALANCERS]
     others = [
         ("Losses", "label-smoothing", "game.targets=true", objectives.with_targets),
         ("Regularisers", "finite-difference", "game.penalty_form=finite-difference", HERE["finite-difference"]),
@@ -198,8 +201,8 @@ def entries() -> list[Entry]:
         ("Augmentation", "ada", "game.ada=true", augmentation.AdaptiveAugment),
         ("Augmentation", "apa", "game.apa=true", augmentation.PseudoReal),
     ]
-    every = [*losses, *penalties, *rules, *((g, n, s, told(a), *more) for g, n, s, a, *more in others)]
-    order = ("Losses", "Regularisers", "Against collapse", "Training", "Augmentation")
+    every = [*losses, *penalties, *rules, *balancers, *((g, n, s, told(a), *more) for g, n, s, a, *more in others)]
+    order = ("Losses", "Regularisers", "Against collapse", "Training", "Balance", "Augmentation")
     return sorted((Entry(*entry) for entry in every), key=lambda entry: order.index(entry.group))
 
 

@@ -62,7 +62,7 @@ class Judge:
 
     def check(self, game: Game) -> None:
         """Raise `RecipeError` for a game that cannot be judged, or not by the metric of the recipe."""
-        own = self.run.recipe.game.own_scores
+        own = self.run.recipe.game.measured(self.run.recipe.data)
         if own and self.settings.metric not in own:
             raise RecipeError(
                 f"judging.metric = {self.settings.metric} is not measured of this game. Use one of: {', '.join(own)}."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from equipoise import objectives
 from equipoise.core.errors import DataError, RecipeError
@@ -18,12 +18,13 @@ from equipoise.data.digits import digits
 from equipoise.data.images import Filter
 from equipoise.data.named import Wanted, fetched, located
 from equipoise.data.open import open_source
-from equipoise.data.source import Source
+from equipoise.data.source import Source, TaskFacts
 from equipoise.data.stacked import Stacked
 from equipoise.data.standardise import How, Standard, between
 from equipoise.data.toy import Mixture, grid, ring
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
+from equipoise.games.answers import Choice
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.initialisation import Initialisation, initialise
@@ -32,6 +33,7 @@ from equipoise.networks.minibatch import Minibatch
 from equipoise.networks.mlp import Activation, MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.objectives.balance import BALANCERS, AnyBalancer
 from equipoise.runs.scores import Scored
 from equipoise.runs.techniques import Part, Techniques, Weight
 
@@ -50,15 +52,45 @@ class Examples:
     """Of pairs: the shape of what the game is given; `shape` is that of the target."""
     learn: Callable[[], Source] | None = field(default=None, compare=False, repr=False)
     """Opens what networks beside the game are fitted to, where that is known."""
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
+    """Of several tasks: their names in order, and what a game must know of them."""
+
+
+def by_name(balance: object) -> object:
+    """A balancer by its name alone has its defaults; false and null are none."""
+    if isinstance(balance, Mapping) and "kind" not in balance:
+        raise ValueError(f"it names no kind. Expected kind = one of {', '.join(BALANCERS)}.")
+    return {"kind": balance} if isinstance(balance, str) else balance or None
+
+
+Balance = Annotated[Annotated[AnyBalancer, Field(discriminator="kind")] | None, BeforeValidator(by_name)]
 
 
 class GameSettings(Part):
     """The settings of a game; subclass it beside your own game. Give it a `kind`, its name in recipe files."""
 
+    balance: Balance = None
+    """What finds further weights of the generator's terms while it trains: see `objectives.balance`."""
+
+    def balanced(self, game: Game) -> Game:
+        """The game, as these settings balance its generator G."""
+        if self.balance is not None:
+            game.balance = {**game.balance, "G": self.balance}
+        return game
+
+    @property
+    def preparation(self) -> str:
+        """What a person should know of a wait before the first step."""
+        return ""
+
     @property
     def own_scores(self) -> tuple[str, ...]:
         """Names of what `scored` measures (`runs.scores`), for games that are judged in a way of their own."""
         return ()
+
+    def measured(self, data: "DataSettings") -> tuple[str, ...]:
+        """Those of `own_scores` that are measured on such data."""
+        return self.own_scores
 
     def scored(self, run: "Run", game: Game, held_out: Source, *, num: int | None = None) -> Scored:
         """Measure a game, in eval mode, on held-out data, or so many examples of it; draws no global randomness."""
@@ -109,14 +141,26 @@ class DataSettings(Part):
     def open(self) -> Source:
         """All examples. Raises `DataError`."""
 
+    def prepared(self, choice: Choice) -> Choice:
+        """What a person chose, in the form in which the data of training is."""
+        return choice
+
     @property
     def files(self) -> tuple[Path, str | None] | None:
         """Where examples lie, and the part of it that is used; None of those that are made."""
         return None
 
+    def at(self, path: Path) -> dict[str, Path]:
+        """The settings by which other data, at a path, is read in the same way."""
+        return {"path": path}
+
     def to_learn_from(self) -> Source:
         """What networks beside the game, such as one that compares pictures, are fitted to. Raises `DataError`."""
         return self.open()
+
+    def shown(self, x: Tensor, *, given: bool = False) -> Tensor:
+        """Examples [N, C, H, W], or what is given of pairs, as people see them, where networks see something else."""
+        return x
 
     @property
     def standardises(self) -> bool:

@@ -24,7 +24,8 @@ DIGITAL_SOURCE_TYPE = f"{SOURCE_TYPES}trainedAlgorithmicMedia"
 STATEMENT = "Made by a generative model. Not a photograph or a record of anything real."
 RESTORED_SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"
 RESTORED = "Restored by a generative model: details may be invented, and are no evidence of what was there."
-"""What is said of pictures made from nothing, and of those that a model was given and changed."""
+ANSWERED = "Side by side: what a generative model was given, its answer, and what was asked for."
+"""What is said of pictures made from nothing, of those that a model was given and changed, and of both together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,6 +69,7 @@ class Judging(Part):
         "kept",
         "content",
         "style",
+        "strokes",
         "mean_score",
     ] = "fid"
     """Says which state is the best; of restored pictures psnr, ssim or perceptual, of other games what they measure."""

@@ -19,7 +19,7 @@ from equipoise.doctor.diagnosis import diagnosed
 from equipoise.runs import journal
 from equipoise.runs.charts import Chart, Line, array, chart, class_chart, curve, number
 from equipoise.runs.pages import rendered
-from equipoise.runs.provenance import read_label
+from equipoise.runs.provenance import RESTORED_SOURCE_TYPE, read_label
 from equipoise.runs.recipe import dotted
 
 _PICTURE_BYTES = 1_000_000  # of all pictures together, so that the page stays below 2 MB
@@ -173,7 +173,7 @@ def _measurements(run: _Run) -> list[dict[str, Any]]:
     spaces = []
     for features, evaluations in _by_features(run).items():
         last = evaluations[-1]
-        floor = last.get("floor") or {}
+        floor = last.get("floor") or last.get("given") or {}
         rows = []
         values = last.get("values") or {}
         for name in _measures(values):
@@ -194,6 +194,7 @@ def _measurements(run: _Run) -> list[dict[str, Any]]:
         spaces.append(
             {
                 "features": features,
+                "beside": "" if last.get("floor") else str(last.get("given_is", "What was given")),
                 "step": number(last.get("step")),
                 "num_fake": number(last.get("num_fake")),
                 "num_real": number(last.get("num_real")),
@@ -268,13 +269,21 @@ _EVENT_TONES = {
 def _commands(run: _Run) -> list[tuple[str, str]]:
     folder = shlex.quote(str(run.folder))
     resume = [] if _status(run).word == "finished" else [(f"equipoise resume {folder}", "train on from the last save")]
+    next_step = (f"equipoise sample {folder}", "make new pictures with the trained generator")
+    if _answers(run):
+        next_step = (f"equipoise apply {folder} INPUT OUTPUT", "answer pictures of your own")
     return [
         *resume,
-        (f"equipoise sample {folder}", "make new pictures with the trained generator"),
+        next_step,
         (f"equipoise evaluate {folder}", "measure them again, with other numbers or seeds"),
         (f"equipoise report {folder}", "write this page again"),
         (f"tensorboard --logdir {folder}", "look at all signals, pictures and histograms"),
     ]
+
+
+def _answers(run: _Run) -> bool:
+    """Whether the game answers pictures, rather than making them from latents."""
+    return any(isinstance(entry, dict) and entry.get("given") is not None for entry in run.metrics)
 
 
 def _signals_of(run: _Run, index: int) -> dict[str, Any]:
@@ -308,7 +317,7 @@ def _duration(seconds: float) -> str:
 def _pictures(run: _Run) -> dict[str, Any]:
     """The newest grid, the film, and a handful of earlier grids that are evenly spread and fit into the page."""
     if not run.samples:
-        return {"latest": None, "film": None, "film_left_out": False, "timeline": [], "label": None}
+        return dict.fromkeys(("latest", "film", "film_left_out", "label", "answers")) | {"timeline": []}
     latest, earlier = run.samples[-1], run.samples[:-1]
     room = _PICTURE_BYTES - latest.stat().st_size
     film = run.folder / "samples" / "formation.webp"
@@ -332,6 +341,7 @@ def _pictures(run: _Run) -> dict[str, Any]:
         "film_left_out": has_film and not shown_film,
         "timeline": [_picture(path) for path in chosen],
         "label": label,
+        "answers": label is not None and label.source_type == RESTORED_SOURCE_TYPE,
     }
 
 
@@ -384,7 +394,12 @@ def _findings(run: _Run) -> list[dict[str, Any]]:
 
 
 _MARKED = ("bad_step", "rollback", "fallback", "intervention")
-_OTHERS: dict[str, str] = {"watch": "Also watched", "share": "Shares of the gradient", "refused": "Refused moves"}
+_OTHERS: dict[str, str] = {
+    "watch": "Also watched",
+    "share": "Shares of the gradient",
+    "weight": "Weights of balanced terms",
+    "refused": "Refused moves",
+}
 _PROBED = (
     (
         "Who is told from whom",

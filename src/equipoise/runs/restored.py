@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from equipoise.core.errors import DataError, RecipeError
+from equipoise.core.seeding import seed_torch
 from equipoise.data.pictures import Pictures
 from equipoise.data.source import Source, Subset
 from equipoise.data.standardise import windowed
@@ -69,14 +70,19 @@ class Restoration:
 def restored(
     game: PictureGame, given: Tensor, *, scale: int, tile: int = 256, answerer: Answerer | None = None
 ) -> Tensor:
-    """The answer to a picture [1, C, h, w] of any size, on the CPU, tile by tile where it is large."""
+    """The answer to a picture [1, C, h, w] of any size, on the CPU, tile by tile where it is large.
+
+    A network with noise answers the same every time; the global randomness stays as it is.
+    """
     device = next(game.parameters()).device
     chosen = answerer or game.answerer(Choice())
 
     def answer(part: Tensor) -> Tensor:
         return chosen.answer(part.to(device)).float().cpu()
 
-    return tiled(answer, given, fit=chosen.fit, scale=scale, tile=tile)
+    with torch.random.fork_rng():
+        seed_torch(0, device)
+        return tiled(answer, given, fit=chosen.fit, scale=chosen.scale or scale, tile=tile)
 
 
 @torch.no_grad()
@@ -91,13 +97,7 @@ def evaluate_restoration(
     pictures, chosen = whole_pictures(source)
     chosen = chosen[:num]
     scale, as_files = run.scale, run.standard is None
-    assert run.examples.given is not None
-    here = task_of(pictures.given_shape, pictures.shape, pictures.factor)
-    learnt = task_of(run.examples.given, run.examples.shape, scale)
-    if here != learnt:
-        raise DataError(
-            f"{source.name}: {here}; {run.id} was trained on: {learnt}. Choose pictures for which that holds."
-        )
+    check_task(run, pictures)
     use_luma = scale > 1 and pictures.shape[0] == 3
     shave = scale if scale > 1 else 0
     rows: dict[str, list[Tensor]] = {"answer": [], "given": []}
@@ -122,6 +122,17 @@ def evaluate_restoration(
         answer=Likeness(**dict(zip(names, means["answer"]))),
         given=Likeness(**dict(zip(names, means["given"]))),
     )
+
+
+def check_task(run: "Run", pictures: Pictures) -> None:
+    """Raise `DataError` for pictures of which something else is given, or asked for, than the run was trained on."""
+    assert run.examples.given is not None
+    here = task_of(pictures.given_shape, pictures.shape, pictures.factor)
+    learnt = task_of(run.examples.given, run.examples.shape, run.scale)
+    if here != learnt:
+        raise DataError(
+            f"{pictures.name}: {here}; {run.id} was trained on: {learnt}. Choose pictures for which that holds."
+        )
 
 
 def task_of(given: Sequence[int], target: Sequence[int], factor: int) -> str:

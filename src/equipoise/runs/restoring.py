@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from equipoise.core.errors import DataError, RecipeError
@@ -15,9 +15,11 @@ from equipoise.core.game import Game
 from equipoise.core.schedule import Scheduled
 from equipoise.data.degradations import Degradation
 from equipoise.data.files import folder_files, zip_files
+from equipoise.data.labels import Labels, Shade
 from equipoise.data.layout import images_of
 from equipoise.data.masks import Mask
 from equipoise.data.open import open_source
+from equipoise.data.pairs import Direction, Pairing, Side
 from equipoise.data.pictures import Pictures, Small, Task, pictures
 from equipoise.data.source import Source
 from equipoise.data.standardise import Standard, between
@@ -30,14 +32,21 @@ from equipoise.networks.fourier import FourierInpainter
 from equipoise.networks.gated import GatedInpainter
 from equipoise.networks.patch import MultiScaleCritic, PatchCritic
 from equipoise.networks.srresnet import RRDBNet, SRResNet
+from equipoise.networks.translator import ResNetTranslator
 from equipoise.networks.unet import UNet, UNetCritic
 from equipoise.networks.vgg import SMALL_TAPS
 from equipoise.objectives import perceptual, reconstruction
+from equipoise.objectives.classification import pixel_classes
 from equipoise.runs.feature_networks import FeatureNetwork, fit_small_vgg, vgg_from_file
 from equipoise.runs.parts import LOSSES, PENALTIES, DataSettings, Examples, GameSettings, LossName, Penalties
 from equipoise.runs.techniques import Part
 
 # ---------------------------------------------------------------- data
+
+
+def named(table: object) -> object:
+    """A list of grey values or colours as a table, in which each is its own name."""
+    return {str(shade): shade for shade in table} if isinstance(table, list | tuple) else table
 
 
 class PicturesData(DataSettings):
@@ -51,7 +60,17 @@ class PicturesData(DataSettings):
     endings: tuple[str, str] | None = None
     """Where both lie together: how the names of targets and of givens end, such as ["_HR", "_LR"]."""
     part: str | None = None
+    """The sub-folder to use, such as "train"; of pairs, that of B."""
+    given_part: str | None = None
+    """Of pairs: the sub-folder of A, in the same place or in that of `given`."""
+    aligned: bool = False
+    """Each picture holds a pair side by side, A on the left and B on the right, unless partners lie elsewhere."""
+    direction: Direction = "AtoB"
+    """Of pairs, which side is given and which is the target: A lies in `given`, B in `path`."""
+    labels: dict[Side, Annotated[dict[str, Shade], BeforeValidator(named)]] = {}
+    """Sides of pairs that are label maps: their classes by name, with grey values, or colours as "#rrggbb"."""
     channels: Literal[1, 3] | None = None
+    """Of targets; by default grey where all are."""
     crop: int = Field(default=96, ge=8, le=1024)
     """The side of target squares."""
     small: Small = "refuse"
@@ -85,17 +104,33 @@ class PicturesData(DataSettings):
             raise ValueError(
                 f"data.window = {list(self.window)}: expected two values of an array with data.range, the lower first."
             )
-        read, made = self.given is not None or self.endings is not None, bool(self.degrade or self.masks)
+        read, made = self.apart or self.aligned, bool(self.degrade or self.masks)
         if not read and not made:
             raise ValueError(
-                "nothing says what is given of the pictures. Use data.degrade or data.masks to make it, or data.given "
-                "or data.endings for files."
+                "nothing says what is given of the pictures. Use data.degrade or data.masks to make it, or data.given, "
+                "data.given_part, data.endings or data.aligned for files."
             )
         if read and made:
             raise ValueError(
-                "data.given and data.endings say what is given, data.degrade and data.masks make it. Use one."
+                "data.given, data.given_part, data.endings and data.aligned say what is given, data.degrade and "
+                "data.masks make it. Use one."
             )
+        if made and (self.labels or self.direction != "AtoB"):
+            raise ValueError("data.labels and data.direction are for pairs from files. Leave them out.")
+        self.pairing  # noqa: B018, raises ValueError for tables that make no sense
         return self
+
+    @property
+    def apart(self) -> bool:
+        """Whether the two of a pair are two files."""
+        return self.given is not None or self.endings is not None or self.given_part is not None
+
+    @property
+    def pairing(self) -> Pairing:
+        """What is said of the two sides of pairs."""
+        labels: dict[Side, Labels] = {side: Labels.of(table) for side, table in self.labels.items()}
+        aligned = self.aligned and not self.apart
+        return Pairing(part=self.given_part, aligned=aligned, direction=self.direction, labels=labels)
 
     def open(self) -> Pictures:
         return pictures(
@@ -104,6 +139,7 @@ class PicturesData(DataSettings):
             task=self.task,
             given=self.given,
             endings=self.endings,
+            pairing=self.pairing,
             part=self.part,
             channels=self.channels,
             small=self.small,
@@ -129,8 +165,18 @@ class PicturesData(DataSettings):
     def files(self) -> tuple[Path, str | None]:
         return self.place, self.part
 
+    def at(self, path: Path) -> dict[str, Path]:
+        if self.given is None:
+            return {"path": path}
+        return {"path": path / self.place.name, "given": path / self.given.name}  # two folders of the same names
+
     def to_learn_from(self) -> Source:
-        return labelled(self.place) or self.open()
+        of_targets = self.pairing == Pairing()  # else there may be other pictures at the same place
+        return (labelled(self.place) if of_targets else None) or self.open()
+
+    def shown(self, x: Tensor, *, given: bool = False) -> Tensor:
+        labels = self.pairing.given_labels if given else self.pairing.target_labels
+        return x if labels is None else labels.shown(x)
 
     @property
     def fixed_standard(self) -> Standard | None:
@@ -204,6 +250,12 @@ class Unet(RestorerNetwork):
     normalisation: Literal["none", "batch", "instance"] = "none"
     residual: bool = True
     """Whether it answers what is to be added; only where as many channels are given."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """The share of features that training leaves out in the innermost decoder steps."""
+    noise: bool = False
+    """Whether dropout stays on in use, as noise (pix2pix)."""
+    final: Literal["none", "tanh", "softmax"] = "none"
+    """"tanh" keeps answers in [-1, 1], "softmax" is for label maps; both go without residual."""
 
     def build(self, given: int, channels: int, scale: int) -> nn.Module:
         same_size(self.kind, scale)
@@ -213,8 +265,10 @@ class Unet(RestorerNetwork):
             width=self.width,
             depth=self.depth,
             normalisation=self.normalisation,
+            dropout=self.dropout,
+            noise=self.noise,
             residual=self.residual and given == channels,
-            final="none",
+            final=self.final,
         )
 
 
@@ -260,7 +314,36 @@ class Gated(RestorerNetwork):
         return GatedInpainter(given, channels, width=self.width)
 
 
-AnyRestorer = Annotated[Srresnet | Rrdb | Unet | Dncnn | Fourier | Gated, Field(discriminator="kind")]
+class Translator(RestorerNetwork):
+    """`networks.translator.ResNetTranslator`: residual blocks at a smaller size (CycleGAN, pix2pixHD's global one)."""
+
+    kind: Literal["translator"] = "translator"
+    width: int = Field(default=64, ge=1)
+    num_blocks: int = Field(default=9, ge=1)
+    num_downs: int = Field(default=2, ge=0, le=5)
+    """Halvings; pix2pixHD has 4."""
+    normalisation: Literal["none", "batch", "instance"] = "instance"
+
+    def build(self, given: int, channels: int, scale: int) -> ResNetTranslator:
+        same_size(self.kind, scale)
+        return ResNetTranslator(
+            given,
+            channels,
+            width=self.width,
+            num_blocks=self.num_blocks,
+            num_downs=self.num_downs,
+            normalisation=self.normalisation,
+        )
+
+    @property
+    def compared(self) -> tuple[int, ...]:
+        """The stages that CUT compares: the image, the halvings, the first block and the middle one."""
+        first = self.num_downs + 2
+        halvings = range(2, first)
+        return tuple(dict.fromkeys((0, *halvings, first, first - 1 + -(-self.num_blocks // 2))))
+
+
+AnyRestorer = Annotated[Srresnet | Rrdb | Unet | Dncnn | Fourier | Gated | Translator, Field(discriminator="kind")]
 
 
 def same_channels(network: str, given: int, channels: int) -> None:
@@ -357,6 +440,9 @@ class Features(Part):
         return examples.learn()
 
 
+FITTING = "The first time, a small network that compares pictures is fitted to them; this may take minutes …"
+
+
 def labelled(path: Path) -> Source | None:
     """The images at a path with their classes, where there are any."""
     try:
@@ -383,10 +469,11 @@ LIKENESSES: dict[str, Likeness] = {
     "edges": reconstruction.edges,
     "gradients": reconstruction.image_gradients,
     "frequency": reconstruction.focal_frequency,
+    "classes": pixel_classes,
 }
 TEXTURE = 4
 """Positions along the side of a patch whose texture is compared."""
-LikenessName = Literal["l1", "l2", "charbonnier", "edges", "gradients", "frequency"]
+LikenessName = Literal["l1", "l2", "charbonnier", "edges", "gradients", "frequency", "classes"]
 
 
 class RestorerSettings(GameSettings):
@@ -410,6 +497,11 @@ class RestorerSettings(GameSettings):
     matching: Scheduled | None = None
     """Weight of the distance between layers of the critic."""
     penalties: Penalties = {}
+
+    @property
+    def preparation(self) -> str:
+        compares = any((self.perceptual, self.style, self.texture))
+        return FITTING if compares and self.features.network == "small" else ""
 
     def likenesses(self, examples: Examples) -> dict[str, tuple[Likeness, Scheduled]]:
         """All terms that compare an answer with its target."""
@@ -435,7 +527,7 @@ class RestorerSettings(GameSettings):
         wanted = {"perceptual": perceptual.content, "style": perceptual.style, "texture": texture}
         for name, compare in wanted.items():
             weight = getattr(self, name)
-            if weight is not None:
+            if weight:
                 found[name] = (through(compare), weight)
         return found
 

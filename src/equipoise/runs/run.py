@@ -26,7 +26,7 @@ from equipoise.core.errors import (
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
 from equipoise.data.loader import Loader
-from equipoise.data.source import Source, Split, ending, few, folded, split
+from equipoise.data.source import Source, Split, TaskFacts, ending, few, folded, split
 from equipoise.data.standardise import Standard, measured, standardised, windowed
 from equipoise.data.unpaired import Unpaired
 from equipoise.doctor.autopilot import Apply, GiveUp
@@ -127,6 +127,7 @@ class Run:
         """A run of which nothing is written: its data is opened and, to be standardised, its training part measured."""
         source = recipe.data.open()
         examples = Examples(source.name, source.shape, source.classes, source.given_shape, recipe.data.to_learn_from)
+        examples = replace(examples, tasks=source.tasks)
         draft = cls(folder, recipe, origin, examples, source)
         how = recipe.data.standardise
         standard = recipe.data.fixed_standard if how == "none" else measured(draft.divided(source).train, how)
@@ -149,6 +150,7 @@ class Run:
             examples = Examples(data["name"], tuple(data["shape"]), tuple(data["classes"]))
             if data.get("given") is not None:  # former cards have none
                 examples = replace(examples, given=tuple(data["given"]))
+            examples = replace(examples, tasks={name: TaskFacts(*one) for name, one in data.get("tasks", {}).items()})
             origin = str(card["origin"])
             standard = Standard.from_json(card["standard"]) if "standard" in card else None
         except (ValueError, KeyError, TypeError) as error:
@@ -381,7 +383,7 @@ class Run:
         with torch.random.fork_rng():
             torch.manual_seed(stable_seed(self.recipe.training.seed, "weights"))
             try:
-                return self.recipe.game.build(self.examples)
+                return self.recipe.game.balanced(self.recipe.game.build(self.examples))
             except ValueError as error:
                 raise error if isinstance(error, EquipoiseError) else RecipeError(str(error)) from error
 
@@ -659,6 +661,8 @@ class Run:
             self.check_data(source)
             pictures = self.parts(source).held_out
         else:
+            if not data.exists():
+                raise DataError(f"{data} does not exist. Expected pictures to restore.")
             place = {"path": data, "given": None, "endings": None, "part": None, "crop": 8 * self.scale}
             place |= endings_of(data)
             pictures = with_settings(self.recipe, {"data": place}).data.open()
@@ -681,7 +685,7 @@ class Run:
             self.check_data(source)
             held_out = self.parts(source).held_out
         else:
-            held_out = with_settings(self.recipe, {"data.path": data}).data.open().to(self.device)
+            held_out = with_settings(self.recipe, {"data": self.recipe.data.at(data)}).data.open().to(self.device)
         game, step = self.trained_game(at)
         with threads(self.recipe.training.threads), torch.no_grad():
             result = self.recipe.game.scored(self, game, held_out, num=num)
@@ -697,7 +701,7 @@ class Run:
     def answerer(self, game: PictureGame, choice: Choice) -> Answerer:
         """What answers pictures as chosen. Raises `RecipeError` for what cannot be chosen."""
         try:
-            return game.answerer(choice)
+            return game.answerer(self.recipe.data.prepared(choice))
         except ValueError as error:
             raise RecipeError(str(error)) from error
 
@@ -711,15 +715,20 @@ class Run:
         """The answer to a picture [C, h, w] in [-1, 1] of any size, [C', H, W] on the CPU, tile by tile.
 
         For inpainting the last channel is the mask, 1 where something is missing. `choice` says what is done, of games
-        that can do several things. Raises `RecipeError` for another number of channels, a choice that there is not,
-        or a game that answers no pictures.
+        that can do several things. Raises `RecipeError` for another number of channels, values that are none of a
+        picture, a choice that there is not, or a game that answers no pictures.
         """
-        wanted = self.examples.given
-        if wanted is not None and (given.ndim != 3 or given.shape[0] != wanted[0]):
-            raise RecipeError(f"A picture of shape {list(given.shape)}: expected [{wanted[0]}, h, w], as in training.")
+        if not isinstance(given, Tensor) or not given.is_floating_point() or not given.isfinite().all():
+            raise RecipeError("Expected a picture as a tensor of finite floating-point numbers [C, h, w] in [-1, 1].")
+        if given.abs().max() > 1.01:
+            low, high = (float(value) for value in given.aminmax())
+            raise RecipeError(f"A picture with values from {low:.3g} to {high:.3g}: expected [-1, 1].")
         with threads(self.recipe.training.threads):
             game = self.picture_game(self.trained_game(at)[0])
             answerer = self.answerer(game, choice)
+            wanted = answerer.given or (self.examples.given[0] if self.examples.given else None)
+            if wanted is not None and (given.ndim != 3 or given.shape[0] != wanted):
+                raise RecipeError(f"A picture of shape {list(given.shape)}: expected [{wanted}, h, w], as in training.")
             return restored(game, given[None].float(), scale=self.scale, tile=tile, answerer=answerer)[0]
 
     def extractor(self, train: Source, held_out: Source) -> features.FeatureExtractor:

@@ -24,6 +24,7 @@ TITLES = {
     "domain_real": "real pictures taken for the target domain",
     "content": "content distance",
     "style": "style distance",
+    "strokes": "patches taken for the style",
     "mean_score": "mean score of the tasks",
 }
 """As people read them; names that are not here are read as they are."""

@@ -20,9 +20,8 @@ from equipoise.games.cut import CUT, Contrast
 from equipoise.games.cyclegan import CycleGAN, Weights
 from equipoise.games.pool import FakePool
 from equipoise.networks.projections import Projections
-from equipoise.networks.translator import ResNetTranslator
 from equipoise.runs.parts import LOSSES, DataSettings, Examples, GameSettings, LossName
-from equipoise.runs.restoring import AnyCritic, Patches
+from equipoise.runs.restoring import AnyCritic, Patches, Translator
 from equipoise.runs.scores import Scored
 from equipoise.runs.techniques import Part
 
@@ -153,37 +152,6 @@ class UnpairedData(DataSettings):
         return None if self.path is None or self.a != Domain() else (self.path, None)
 
 
-# ---------------------------------------------------------------- networks
-
-
-class Translator(Part):
-    """`networks.translator.ResNetTranslator`: residual blocks between halvings and doublings."""
-
-    kind: Literal["resnet"] = "resnet"
-    width: int = Field(default=64, ge=1)
-    num_blocks: int = Field(default=9, ge=1)
-    num_downs: int = Field(default=2, ge=0, le=5)
-    normalisation: Literal["none", "batch", "instance"] = "instance"
-
-    def build(self, channels: int) -> ResNetTranslator:
-        """From images to images."""
-        return ResNetTranslator(
-            channels,
-            channels,
-            width=self.width,
-            num_blocks=self.num_blocks,
-            num_downs=self.num_downs,
-            normalisation=self.normalisation,
-        )
-
-    @property
-    def compared(self) -> tuple[int, ...]:
-        """The stages that CUT compares: the image, the halvings, the first block and the middle one."""
-        first = self.num_downs + 2
-        halvings = range(2, first)
-        return tuple(dict.fromkeys((0, *halvings, first, first - 1 + -(-self.num_blocks // 2))))
-
-
 # ---------------------------------------------------------------- games
 
 
@@ -224,7 +192,7 @@ class CycleGANSettings(TranslatorSettings):
 
     def build(self, examples: Examples) -> Game:
         channels = self.channels(examples)
-        generators = self.network.build(channels), self.network.build(channels)
+        generators = self.network.build(channels, channels, 1), self.network.build(channels, channels, 1)
         critics = self.critic.build(channels), self.critic.build(channels)
         large_enough(examples, *generators, *critics)
         return CycleGAN(
@@ -275,7 +243,7 @@ class CutSettings(TranslatorSettings):
                 f"game.flips compares features of mirrored pictures, whose width of {examples.shape[2]} is no multiple "
                 f"of {2**self.network.num_downs}. Use another data.crop or data.size, or flips = false."
             )
-        G = self.network.build(channels)
+        G = self.network.build(channels, channels, 1)
         layers = self.layers or self.network.compared
         if not all(0 <= layer < len(G.channels) for layer in layers):
             raise RecipeError(f"game.layers = {list(layers)}: expected stages from 0 to {len(G.channels) - 1}.")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +22,7 @@ from equipoise.monitor.record import Record
 from equipoise.runs.journal import Journal, read, without_undone
 from equipoise.runs.lookout import Lookout
 from equipoise.runs.piloting import Pilot
-from equipoise.runs.provenance import Label, write_png
+from equipoise.runs.provenance import ANSWERED, RESTORED_SOURCE_TYPE, Label, write_png
 from equipoise.runs.sampling import samples, settled
 from equipoise.runs.tracking import Tracker, tracking
 from equipoise.runs.view import View
@@ -159,7 +160,10 @@ class Watcher:
             torch.manual_seed(stable_seed(self.seed, "fixed latents"))
             x = next(iter(game.sample(place(batch)).values())).float().cpu()
         game.train()
-        return side_by_side(batch[0].cpu(), x, batch[1].cpu()) if is_pair(batch) else x
+        if not is_pair(batch):
+            return x
+        shown = self.run.recipe.data.shown
+        return side_by_side(shown(batch[0].cpu(), given=True), shown(x), shown(batch[1].cpu()))
 
     def picture(self, step: int) -> None:
         """Samples from fixed latents with the averaged weights, as a labelled PNG in samples/ and on the board."""
@@ -171,7 +175,10 @@ class Watcher:
         image = draw(self.run.for_looking(self.run.in_units(x)), self.parts.train, columns=columns)
         path = self.run.folder / "samples" / f"step-{step:08d}.png"
         with disk_errors("writing a sample grid", path.parent, num_bytes=image.nbytes):
-            write_png(image, path, Label(run=self.run.id, step=step, seed=self.seed))
+            label = Label(run=self.run.id, step=step, seed=self.seed)
+            if of_pairs:
+                label = replace(label, statement=ANSWERED, source_type=RESTORED_SOURCE_TYPE)
+            write_png(image, path, label)
             if self.board:
                 self.board.picture(step, "samples", path.read_bytes(), *image.shape)
 
@@ -186,9 +193,12 @@ def draw(x: Tensor, source: Source, *, columns: int | None = None):
 
 def side_by_side(given: Tensor, answer: Tensor, target: Tensor) -> Tensor:
     """Of each pair what was given, in the size of the target, the answer and the target: [3·N, C, H, W]."""
-    given = given[:, : target.shape[1]].float()
-    given = torch.nn.functional.interpolate(given, size=target.shape[2:]).expand_as(target)
-    return torch.stack([given, answer.to(target), target], dim=1).flatten(0, 1)
+    if given.shape[1] not in (1, 3):  # without the mask and what else is told
+        given = given[:, : target.shape[1]]
+    given = torch.nn.functional.interpolate(given.float(), size=target.shape[2:])
+    channels = max(given.shape[1], target.shape[1])
+    same = [x.float().expand(-1, channels, -1, -1) for x in (given, answer, target)]
+    return torch.stack(same, dim=1).flatten(0, 1)
 
 
 def plane(x: Tensor) -> Tensor:
