@@ -30,6 +30,8 @@ PATCH = 32
 """The side of the patches by which strokes are known."""
 STROKE_STEPS, STROKE_BATCH, STROKE_WIDTH = 300, 64, 16
 """How the classifier of patches is fitted."""
+RECOLOURED = 0.3
+"""How much the colours of each patch are changed meanwhile, so that it learns strokes rather than these colours."""
 
 
 class Distances(NamedTuple):
@@ -137,7 +139,8 @@ def stroke_critic(source: Styled) -> SmallVGG:
     """A classifier of patches [N, 3, 32, 32]: of what was set aside of the style (class 1) against others (class 0).
 
     It has seen nothing of the style that was trained on, unless nothing was set aside, and none of a game's answers.
-    The others are patches of contents, half of them in the colours of the style: colours alone do not decide.
+    The others are patches of contents, half of them in the colours of the style, and all have their colours changed at
+    random: colours do not decide.
     """
     painting = as_float((source.aside or source.styles)[0])
     if min(painting.shape[1:]) < PATCH:
@@ -165,9 +168,12 @@ def stroke_critic(source: Styled) -> SmallVGG:
 
 
 def patch(x: Tensor, draw: torch.Generator) -> Tensor:
-    """A patch of a picture [3, H, W] from a random place, half of them mirrored."""
+    """A patch of a picture [3, H, W] from a random place, in colours changed a little; half of them mirrored."""
     top, left = (int(torch.randint(side - PATCH + 1, (), generator=draw)) for side in x.shape[1:])
     piece = cut(x, top, left, PATCH)
+    mean = piece.mean((1, 2), keepdim=True)
+    contrast, shift = RECOLOURED * (2 * torch.rand(2, 3, 1, 1, generator=draw) - 1)
+    piece = (piece - mean) * (1 + contrast) + mean + shift
     return piece.flip(2) if int(torch.randint(2, (), generator=draw)) else piece
 
 
