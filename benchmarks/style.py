@@ -33,7 +33,7 @@ from equipoise.runs.environment import processor_name
 from equipoise.runs.feature_networks import FeatureNetwork, fit_small_vgg
 from equipoise.runs.restored import JUDGE_SEED, JUDGE_STEPS, JUDGE_WIDTH
 from equipoise.runs.restoring import labelled
-from equipoise.runs.styled import colour_matched, distances, stroke_critic, taken_for_style
+from equipoise.runs.styled import colour_matched, distances, stroke_critics, taken_for_style
 from equipoise.runs.styling import CONTENT_LAYERS, STYLE_LAYERS, looking
 from equipoise.runs.stylise import Painting, stylise
 
@@ -254,25 +254,25 @@ def any_style(data: Path, seed: int) -> None:
 
 
 def strokes(data: Path, seed: int) -> None:
-    """How much of stylised pictures an independent classifier of patches takes for the painting."""
+    """How much of stylised pictures independent classifiers of patches take for the painting."""
     run, seconds = rows.train(
         "style-gan", STYLE, data / "t91.zip", seed, settings(data, **style_file(STYLE)), work=WORK
     )
     game, net = run.picture_game(run.trained_game()[0]), judge(data)
     source, _ = styled_behind(run.source())
-    critic, s = stroke_critic(source), as_float(source.styles[0])[None]
+    critics, s = stroke_critics(source), as_float(source.styles[0])[None]
     contents = [picture(data, "content", name) for name in CONTENTS]
     with torch.no_grad():
         answers = [game.answerer(Choice()).answer(x) for x in contents]
     all_three = {"ours": answers, "colours": [colour_matched(x, s) for x in contents], "untouched": contents}
-    scores = {name: mean(taken_for_style(critic, x) for x in images) for name, images in all_three.items()}
+    scores = {name: mean(taken_for_style(critics, x) for x in images) for name, images in all_three.items()}
     judged = {name: [distances(net, y, x, s) for x, y in zip(contents, images)] for name, images in all_three.items()}
     where = f"7 contents in {STYLE}, {SIDE} pixels"
     found = [
         row(run, where, f"strokes, beside {name}", scores["ours"], baseline=scores[name], seconds=seconds)
         for name in ("colours", "untouched")
     ]
-    ceiling = taken_for_style(critic, s)
+    ceiling = taken_for_style(critics, s)
     found.append(row(run, where, "strokes of the painting itself", ceiling, baseline=None, seconds=seconds))
     for name in ("colours", "untouched"):
         value, baseline = (mean(one.style for one in judged[k]) for k in ("ours", name))

@@ -22,7 +22,7 @@ from equipoise.runs.applying import apply_to_files, coloured_picture
 from equipoise.runs.feature_networks import FeatureNetwork
 from equipoise.runs.provenance import read_label
 from equipoise.runs.recipe import Recipe, from_dict, parse_setting, parse_toml, to_toml, with_settings
-from equipoise.runs.styled import colour_matched, colours, distances, stroke_critic, taken_for_style
+from equipoise.runs.styled import colour_matched, colours, distances, stroke_critics, taken_for_style
 from equipoise.runs.styling import looking, softened
 from equipoise.runs.stylise import Painting, stylise
 from tests.cli.made import TINY
@@ -234,7 +234,7 @@ def test_colours_match_in_mean_and_covariance_and_nothing_else_moves():
     assert torch.allclose(colour_matched(x, x), x, atol=1e-5)
 
 
-def test_the_classifier_of_patches_tells_stripes_from_blots_of_the_same_colours(monkeypatch, tmp_path):
+def test_the_classifiers_of_patches_tell_stripes_from_blots_of_the_same_colours(monkeypatch, tmp_path):
     monkeypatch.setattr(styled, "STROKE_STEPS", 40)
     stripes = (np.sin(np.arange(160) * 1.5) * 100 + 128).astype(np.uint8)
     painting = np.repeat(np.repeat(stripes[None, :, None], 96, 0), 3, 2)
@@ -245,12 +245,12 @@ def test_the_classifier_of_patches_tells_stripes_from_blots_of_the_same_colours(
         image = Image.fromarray(blots).resize((64, 64), Image.Resampling.BICUBIC)
         image.save(tmp_path / "content" / f"{number}.png")
     source = source_of(Place(tmp_path / "content"), Place(tmp_path / "stripes.png"), crop=32, aside=0.4)
-    critic = stroke_critic(source)
+    critics = stroke_critics(source)
     style = source.styles[0][None] / 127.5 - 1
     content = source.contents[0][None] / 127.5 - 1
-    assert taken_for_style(critic, style) > 0.8  # of which it saw only what was set aside
-    assert taken_for_style(critic, content) < 0.3
-    assert taken_for_style(critic, colour_matched(content, style)) < 0.4
+    assert taken_for_style(critics, style) > 0.8  # of which it saw only what was set aside
+    assert taken_for_style(critics, content) < 0.3
+    assert taken_for_style(critics, colour_matched(content, style)) < 0.4
 
 
 # ---------------------------------------------------------------- looking and stylising

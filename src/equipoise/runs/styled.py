@@ -30,6 +30,8 @@ PATCH = 32
 """The side of the patches by which strokes are known."""
 STROKE_STEPS, STROKE_BATCH, STROKE_WIDTH = 300, 64, 16
 """How the classifier of patches is fitted."""
+RECOLOURED = 0.5
+"""How much the colours of each patch are changed meanwhile, so that it learns strokes rather than these colours."""
 
 
 class Distances(NamedTuple):
@@ -115,12 +117,12 @@ def scored_strokes(run: "Run", game: Game, held_out: Source, features: Features,
     """As `scored_styles`, and "strokes": how much of the pictures a classifier of patches takes for the painting."""
     whole = scored_styles(run, game, held_out, features, num=num)
     source, _ = styled_behind(held_out)
-    critic = stroke_critic(source)
+    critics = stroke_critics(source)
     answers, untouched = [], []
     with torch.no_grad():
         for one in stylised(run, run.picture_game(game), held_out, num=num):
-            answers.append(taken_for_style(critic, one.answer))
-            untouched.append(taken_for_style(critic, one.content))
+            answers.append(taken_for_style(critics, one.answer))
+            untouched.append(taken_for_style(critics, one.content))
     strokes = {"strokes": sum(answers) / len(answers)}
     return Scored(
         values={**whole.values, **strokes},
@@ -133,11 +135,17 @@ def scored_strokes(run: "Run", game: Game, held_out: Source, features: Features,
     )
 
 
-def stroke_critic(source: Styled) -> SmallVGG:
+def stroke_critics(source: Styled) -> list[SmallVGG]:
+    """Three classifiers of patches, whose mean is asked: single ones differ by a factor of two."""
+    return [stroke_critic(source, seed) for seed in range(3)]
+
+
+def stroke_critic(source: Styled, seed: int = 0) -> SmallVGG:
     """A classifier of patches [N, 3, 32, 32]: of what was set aside of the style (class 1) against others (class 0).
 
     It has seen nothing of the style that was trained on, unless nothing was set aside, and none of a game's answers.
-    The others are patches of contents, half of them in the colours of the style: colours alone do not decide.
+    The others are patches of contents, half of them in the colours of the style, and all have their colours changed at
+    random: colours do not decide.
     """
     painting = as_float((source.aside or source.styles)[0])
     if min(painting.shape[1:]) < PATCH:
@@ -149,12 +157,12 @@ def stroke_critic(source: Styled) -> SmallVGG:
     photos = [as_float(x) for x in source.contents]
     others = photos + [colour_matched(x[None], style)[0] for x in photos]
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.default_generator.manual_seed(stable_seed(0, "strokes/weights"))
+        torch.default_generator.manual_seed(stable_seed(seed, "strokes/weights"))
         net = SmallVGG(2, width=STROKE_WIDTH, batch_norm=True)
         optimizer = torch.optim.Adam(net.parameters(), 2e-3)
         labels = torch.arange(STROKE_BATCH) % 2
         for step in range(STROKE_STEPS):
-            draw = generator(0, "strokes/batch", step)
+            draw = generator(seed, "strokes/batch", step)
             whose = torch.randint(len(others), (STROKE_BATCH,), generator=draw)
             x = torch.stack([patch(painting if y else others[int(w)], draw) for y, w in zip(labels, whose)])
             optimizer.zero_grad()
@@ -165,17 +173,20 @@ def stroke_critic(source: Styled) -> SmallVGG:
 
 
 def patch(x: Tensor, draw: torch.Generator) -> Tensor:
-    """A patch of a picture [3, H, W] from a random place, half of them mirrored."""
+    """A patch of a picture [3, H, W] from a random place, in colours changed a little; half of them mirrored."""
     top, left = (int(torch.randint(side - PATCH + 1, (), generator=draw)) for side in x.shape[1:])
     piece = cut(x, top, left, PATCH)
+    mean = piece.mean((1, 2), keepdim=True)
+    contrast, shift = RECOLOURED * (2 * torch.rand(2, 3, 1, 1, generator=draw) - 1)
+    piece = (piece - mean) * (1 + contrast) + mean + shift
     return piece.flip(2) if int(torch.randint(2, (), generator=draw)) else piece
 
 
-def taken_for_style(critic: SmallVGG, image: Tensor) -> float:
-    """The mean probability, over all whole patches of a picture [1, 3, H, W], that they are of the painting."""
+def taken_for_style(critics: Sequence[SmallVGG], image: Tensor) -> float:
+    """The mean probability, over critics and whole patches of a picture [1, 3, H, W], that these are of the painting."""
     patches = image.cpu().unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # [1, 3, h, w, 32, 32]
-    classes = critic.classes(patches[0].permute(1, 2, 0, 3, 4).reshape(-1, 3, PATCH, PATCH))
-    return classes.softmax(1)[:, 1].mean().item()
+    x = patches[0].permute(1, 2, 0, 3, 4).reshape(-1, 3, PATCH, PATCH)
+    return torch.stack([critic.classes(x).softmax(1)[:, 1].mean() for critic in critics]).mean().item()
 
 
 def colour_matched(image: Tensor, style: Tensor) -> Tensor:
