@@ -183,7 +183,7 @@ def patch(x: Tensor, draw: torch.Generator) -> Tensor:
 
 
 def taken_for_style(critics: Sequence[SmallVGG], image: Tensor) -> float:
-    """The mean probability, over critics and whole patches of a picture [1, 3, H, W], that these are of the painting."""
+    """The mean probability, over critics and whole patches of a picture [1, 3, H, W], that they are the painting's."""
     patches = image.cpu().unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)  # [1, 3, h, w, 32, 32]
     x = patches[0].permute(1, 2, 0, 3, 4).reshape(-1, 3, PATCH, PATCH)
     return torch.stack([critic.classes(x).softmax(1)[:, 1].mean() for critic in critics]).mean().item()
