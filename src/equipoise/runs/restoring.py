@@ -308,10 +308,12 @@ class Gated(RestorerNetwork):
 
     kind: Literal["gated"] = "gated"
     width: int = Field(default=32, ge=1)
+    prefill: int = Field(default=0, ge=0, le=8)
+    """Holes are filled smoothly before, from cells of up to 2^prefill pixels; 0 is without, as in the paper."""
 
     def build(self, given: int, channels: int, scale: int) -> nn.Module:
         same_size(self.kind, scale)
-        return GatedInpainter(given, channels, width=self.width)
+        return GatedInpainter(given, channels, width=self.width, prefill=self.prefill)
 
 
 class Translator(RestorerNetwork):
