@@ -10,11 +10,13 @@ from torch import nn
 from equipoise import objectives
 from equipoise.core.game import Clock
 from equipoise.engine.conformance import check_game
+from equipoise.games.answers import Choice
 from equipoise.games.denoising import Denoising
 from equipoise.games.inpainting import Inpainting, completed
 from equipoise.games.restorer import Aims
 from equipoise.games.srgan import SRGAN
 from equipoise.networks.denoiser import DnCNN
+from equipoise.networks.filling import filled
 from equipoise.networks.gated import GatedInpainter
 from equipoise.networks.patch import PatchCritic
 from equipoise.networks.srresnet import SRResNet
@@ -40,9 +42,9 @@ def pairs(position, size, *, channels=3, factor=1):
     return given, target
 
 
-def holes(position, size):
-    target = noise(size, 3, 16, 16, seed=position)
-    mask = torch.zeros(size, 1, 16, 16)
+def holes(position, size, *, side=16):
+    target = noise(size, 3, side, side, seed=position)
+    mask = torch.zeros(size, 1, side, side)
     mask[:, :, 4:10, 4:10] = 1
     return torch.cat([target * (1 - mask), mask], dim=1), target
 
@@ -55,6 +57,10 @@ def inpainting(**more):
     return Inpainting(GatedInpainter(4, 3, width=4), CRITIC(4), replace(DUEL, **{"terms": {}, **more}), hole=6.0)
 
 
+def prefilled(**more):
+    return Inpainting(GatedInpainter(4, 3, width=4), CRITIC(4), replace(DUEL, **{"terms": {}, **more}), prefill=4)
+
+
 def denoising(**more):
     penalties = {"gradient_penalty": (objectives.gradient_penalty, 10.0)}
     aims = replace(DUEL, **{"loss": objectives.wasserstein, "penalties": penalties, **more})
@@ -64,6 +70,7 @@ def denoising(**more):
 GAMES = {
     "srgan": (srgan, partial(pairs, factor=2)),
     "inpainting": (inpainting, holes),
+    "inpainting, prefilled": (prefilled, holes),
     "denoising": (denoising, pairs),
 }
 
@@ -145,3 +152,23 @@ def test_judging_gives_one_logit_for_each_picture():
         assert described is not None
         assert described.shape[0] == 3
         assert described.ndim == 2
+
+
+def test_a_first_filling_reaches_further_and_is_what_g_adds_to():
+    game, plain = (Inpainting(GatedInpainter(4, 3, width=4), CRITIC(4), DUEL, prefill=n) for n in (5, 0))
+    fit, narrow = (one.answerer(Choice()).fit for one in (game, plain))
+    assert fit.reach is not None
+    assert narrow.reach is not None
+    assert fit.reach > narrow.reach + 4 * 31
+    assert (fit.period, fit.smallest) == (32, 17)
+    given, _ = holes(0, 2, side=32)
+    with torch.no_grad():
+        game.G.out.weight.zero_()
+        expected = filled(given[:, :3], 1 - given[:, 3:], 5)
+    torch.testing.assert_close(game.restore(given), expected.clamp(-1, 1))
+
+
+def test_an_image_too_small_for_its_first_filling_is_refused():
+    game = Inpainting(GatedInpainter(4, 3, width=4), CRITIC(4), DUEL, prefill=5)
+    with pytest.raises(ValueError, match=r"images of 16×16 pixels.*sides of at least 17.*smaller prefill"):
+        game.restore(torch.zeros(1, 4, 16, 16))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, pad
 
-from equipoise.networks.anysize import padded
+from equipoise.networks import filling
 from equipoise.networks.denoiser import DnCNN
-from equipoise.networks.filling import pull_push
+from equipoise.networks.filling import filled
 from equipoise.networks.fourier import FourierConv, FourierInpainter, FourierUnit
 from equipoise.networks.gated import GatedConv, GatedInpainter
 from equipoise.networks.srresnet import RRDBNet, SRResNet
@@ -315,25 +315,24 @@ def test_an_impossible_network_is_refused(call: Callable[[], Any], message: str)
         call()
 
 
-def test_a_prefilled_inpainter_begins_at_a_smooth_filling():
-    given = torch.cat([images(2, 3, 24, 20), torch.zeros(2, 1, 24, 20)], dim=1)
-    given[:, :, 4:20, 3:17] = torch.tensor([0.0, 0.0, 0.0, 1.0]).view(4, 1, 1)
-    answer = GatedInpainter(width=2, prefill=5)(given)
-    expected = pull_push(padded(given, 32)[:, :3], 1 - padded(given, 32)[:, 3:], 5)[..., :24, :20]
-    torch.testing.assert_close(answer, expected)
-    torch.testing.assert_close(answer[:, :, :4], given[:, :3, :4])
-    assert answer[:, :, 4:20, 3:17].abs().amin((1, 2, 3)).gt(0).all()
+def test_a_filling_takes_the_means_of_coarser_cells_and_smooths_them():
+    row = torch.tensor([1.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0], dtype=torch.float64).expand(1, 1, 8, 8)
+    known = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=torch.float64).expand(1, 1, 8, 8)
+    expected = np.array([1.0, 3.0, 0.5, 0.0, 0.0, 2.0, 6.0, 8.0])  # enlarged from cells 2, unknown (0), unknown (0), 8
+    for _ in range(4):  # rows are alike, so that two of the four neighbours are the pixel itself
+        expected[2:7] = expected[2:7] / 2 + (expected[1:6] + expected[3:8]) / 4
+    np.testing.assert_allclose(filled(row, known, 1)[0, 0, 3], expected)
 
 
-def test_a_filling_takes_the_means_of_coarser_cells():
-    row = torch.tensor([1.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0]).expand(1, 1, 8, 8)
-    known = torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]).expand(1, 1, 8, 8)
-    once = pull_push(row, known, 1)[0, 0, 3]  # cells: 2, unknown (0), unknown (0), 8
-    assert once.tolist() == [1.0, 3.0, 0.5, 0.0, 0.0, 2.0, 6.0, 8.0]
-    twice = pull_push(row, known, 2)[0, 0, 3]  # cells: 2, 3.5, 6.5, 8, from 2 and 8 of the next size
-    assert twice.tolist() == [1.0, 3.0, 3.125, 4.25, 5.75, 6.875, 7.625, 8.0]
+def test_a_filling_with_many_sweeps_is_a_membrane(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(filling, "SWEEPS", 3000)
+    side = torch.linspace(-1, 1, 16, dtype=torch.float64)
+    plane = (0.3 * side[:, None] + 0.6 * side[None]).expand(1, 2, 16, 16)  # harmonic, so that it comes back
+    known = torch.ones(1, 1, 16, 16, dtype=torch.float64)
+    known[..., 3:11, 4:13] = 0
+    torch.testing.assert_close(filled(plane * known, known, 4), plane, atol=1e-9, rtol=0)
 
 
-def test_a_first_filling_needs_a_mask_beside_the_image():
-    with pytest.raises(ValueError, match=r"prefill=5.*one channel more, its mask"):
-        GatedInpainter(3, 3, prefill=5)
+def test_a_filling_refuses_sides_that_cannot_be_halved():
+    with pytest.raises(ValueError, match="24×20 pixels: expected multiples of 8"):
+        filled(torch.zeros(1, 3, 24, 20), torch.ones(1, 1, 24, 20), 3)

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 
 from equipoise.networks.anysize import before, check_counts, check_sides, padded, reach_of, smallest_side
-from equipoise.networks.filling import before_filling, pull_push
 from equipoise.networks.layers import at_least_float32
 
 
@@ -29,16 +28,12 @@ class GatedInpainter(nn.Module):
     torch.Size([1, 3, 15, 22])
     """
 
-    def __init__(self, in_channels: int = 4, out_channels: int = 3, *, width: int = 48, prefill: int = 0):
+    period = 4
+    smallest = smallest_side(4)
+
+    def __init__(self, in_channels: int = 4, out_channels: int = 3, *, width: int = 48):
         super().__init__()
         check_counts("GatedInpainter", width=width)
-        if prefill and in_channels != out_channels + 1:
-            raise ValueError(
-                f"GatedInpainter(in_channels={in_channels}, out_channels={out_channels}, prefill={prefill}): a first "
-                "filling needs the image and, as one channel more, its mask. Use prefill=0, or such channels."
-            )
-        self.prefill, self.period = prefill, 2 ** max(prefill, 2)
-        self.smallest = smallest_side(self.period)
         self.layers = nn.Sequential(
             GatedConv(in_channels, width, kernel=5),
             GatedConv(width, 2 * width, stride=2),
@@ -54,26 +49,19 @@ class GatedInpainter(nn.Module):
         )
         self.out = nn.Conv2d(max(width // 2, 1), out_channels, 3, padding=1)
         nn.init.kaiming_normal_(self.out.weight, nonlinearity="linear")
-        if prefill:
-            nn.init.zeros_(self.out.weight)  # it begins at the first filling
         if self.out.bias is not None:
             nn.init.zeros_(self.out.bias)
 
     @property
     def reach(self) -> int:
         """How many pixels to each side an output pixel depends on."""
-        return reach_of(lambda span: before_filling(before(span, self), self.prefill), period=self.period)
+        return reach_of(lambda span: before(span, self), period=self.period)
 
     def forward(self, x: Tensor) -> Tensor:
         check_sides(x, self.smallest, "GatedInpainter", "Enlarge them.")
         height, width = x.shape[-2:]
-        x = padded(x, self.period)
-        if not self.prefill:
-            return torch.tanh(at_least_float32(self.out(self.layers(x))))[..., :height, :width]
-        hidden = x[:, -1:]
-        filled = pull_push(x[:, :-1], 1 - hidden, self.prefill)
-        y = self.out(self.layers(torch.cat([filled, hidden], dim=1)))
-        return (filled + at_least_float32(y))[..., :height, :width]  # [N, out_channels, H, W]
+        y = self.out(self.layers(padded(x, self.period)))[..., :height, :width]
+        return torch.tanh(at_least_float32(y))  # [N, out_channels, H, W]
 
 
 class GatedConv(nn.Module):

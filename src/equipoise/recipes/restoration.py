@@ -44,7 +44,13 @@ def sr4() -> Recipe:
 def inpainting() -> Recipe:
     """Holes filled, of any shape, by gated convolutions: `equipoise train inpainting --data FOLDER`."""
     game = InpaintingSettings(
-        network=Gated(width=24), critic=Patches(width=32, num_layers=2), warmup=0.3, perceptual=0.5, adversarial=0.05
+        network=Gated(width=24),
+        critic=Patches(width=32, num_layers=2),
+        warmup=0.6,
+        perceptual=0.5,
+        adversarial=0.05,
+        known=0.0,  # known pixels stay anyway
+        prefill=5,
     )
     data = PicturesData(crop=64, held_out=16, masks=(Irregular(share=0.6), Boxes(share=0.4)))
     return restoring("inpainting", game, data, steps=3000, rate=5e-4)

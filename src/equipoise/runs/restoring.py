@@ -308,12 +308,10 @@ class Gated(RestorerNetwork):
 
     kind: Literal["gated"] = "gated"
     width: int = Field(default=32, ge=1)
-    prefill: int = Field(default=0, ge=0, le=8)
-    """Holes are filled smoothly before, from cells of up to 2^prefill pixels; 0 is without, as in the paper."""
 
     def build(self, given: int, channels: int, scale: int) -> nn.Module:
         same_size(self.kind, scale)
-        return GatedInpainter(given, channels, width=self.width, prefill=self.prefill)
+        return GatedInpainter(given, channels, width=self.width)
 
 
 class Translator(RestorerNetwork):
@@ -579,10 +577,13 @@ class InpaintingSettings(RestorerSettings):
     """Weight of the error in the holes."""
     known: Scheduled = 1.0
     """Weight of the error around them."""
+    prefill: int = Field(default=0, ge=0, le=8)
+    """Holes are filled smoothly before, from cells of up to 2^prefill pixels; 0 is without, as in the papers."""
 
     def build(self, examples: Examples) -> Game:
         networks = self.networks(examples, critic_sees=1)
-        return Inpainting(*networks, self.aims(examples), hole=self.hole, known=self.known)
+        weights = {"hole": self.hole, "known": self.known}
+        return Inpainting(*networks, self.aims(examples), prefill=self.prefill, **weights)
 
 
 class DenoisingSettings(RestorerSettings):
