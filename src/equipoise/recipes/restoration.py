@@ -45,8 +45,9 @@ def inpainting() -> Recipe:
     """Holes filled, of any shape, by gated convolutions: `equipoise train inpainting --data FOLDER`."""
     game = InpaintingSettings(
         network=Gated(width=24),
-        critic=Patches(width=32, num_layers=2),
-        warmup=0.6,
+        critic=Patches(width=32, num_layers=2, normalisation="none"),
+        loss="non-saturating",
+        warmup=0.75,
         perceptual=0.5,
         adversarial=0.05,
         known=0.0,  # known pixels stay anyway
@@ -59,7 +60,11 @@ def inpainting() -> Recipe:
 def denoising() -> Recipe:
     """Noise of 25 levels taken away, first for PSNR, then for the eye: `equipoise train denoising --data FOLDER`."""
     game = DenoisingSettings(
-        network=Dncnn(width=48, depth=12), critic=Patches(width=48), warmup=0.7, perceptual=0.5, adversarial=5e-3
+        network=Dncnn(width=48, depth=12),
+        critic=Patches(width=48, num_layers=2, normalisation="none"),
+        warmup=0.7,
+        perceptual=0.5,
+        adversarial=0.05,
     )
     data = PicturesData(crop=48, held_out=8, degrade=(Noise(sigma=(25.0, 25.0)),))
     return restoring("denoising", game, data, steps=4000, rate=1e-3)
@@ -91,7 +96,7 @@ def restoring(name: str, game: GameSettings, data: PicturesData, *, steps: int, 
         training=Plan(steps=steps, batch=16, ema_half_life=10_000, save_every=500),
         players={
             "G": Optimizer(learning_rate=falling, betas=(0.9, 0.99)),
-            "D": Optimizer(learning_rate=min(rate, 2e-4), betas=(0.9, 0.99)),
+            "D": Optimizer(learning_rate=2e-4, betas=(0.5, 0.99)),
         },
         judging=Judging(metric="psnr"),
     )
