@@ -77,7 +77,8 @@ def targets_of(path: Path) -> Path:
 def super_resolution(data: Path, seed: int) -> None:
     """×4: the reconstruction stage by itself, and with the adversarial stage after it."""
     sets = {name: data / f"{name}.zip" for name in ("set5", "set14")}
-    for stage, changes in (("reconstruction", {**ALONE, "training.steps": 12_000}), ("adversarial", {})):
+    alone = {**ALONE, "training.steps": 12_000, "players.G.learning_rate.end": 4e-6}
+    for stage, changes in (("reconstruction", alone), ("adversarial", {})):
         run, seconds = train("sr4", stage, data / "t91.zip", seed, changes)
         keep(list(of_pictures(run, seconds, sets)))
 
