@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.restoration import ALONE, seen, smoothed, squares, stages, targets_of, telea, train, tuned
+from benchmarks.restoration import FOR_PSNR, seen, smoothed, squares, stages, targets_of, telea, train, tuned
 from benchmarks.rows import choose
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import restored, whole_pictures
@@ -59,7 +59,7 @@ def cut(picture: Tensor, top: int, left: int, side: int) -> Tensor:
 
 def super_resolution(data: Path, seed: int) -> None:
     """Bicubic, reconstruction, adversarial, true."""
-    both = (("reconstruction", {**ALONE, "training.steps": 12_000}), ("adversarial", {}))
+    both = (("reconstruction", FOR_PSNR), ("adversarial", {}))
     runs = [train("sr4", stage, data / "t91.zip", seed, changes)[0] for stage, changes in both]
     rows = []
     pairs = (

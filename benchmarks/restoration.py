@@ -33,6 +33,8 @@ WORK = rows.RESULTS / ".restoration"
 
 ALONE = {"game.warmup": 1.0}
 """Reconstruction alone, for as many steps."""
+FOR_PSNR = {**ALONE, "training.steps": 12_000, "players.G.learning_rate.end": 4e-6}
+"""Super-resolution for its exact values, to the end: longer than the first stage of the recipe, at a rate that vanishes."""
 
 
 def train(recipe: str, stage: str, data: Path, seed: int, changes: dict[str, Any]) -> tuple[Run, float]:
@@ -77,8 +79,7 @@ def targets_of(path: Path) -> Path:
 def super_resolution(data: Path, seed: int) -> None:
     """×4: the reconstruction stage by itself, and with the adversarial stage after it."""
     sets = {name: data / f"{name}.zip" for name in ("set5", "set14")}
-    alone = {**ALONE, "training.steps": 12_000, "players.G.learning_rate.end": 4e-6}
-    for stage, changes in (("reconstruction", alone), ("adversarial", {})):
+    for stage, changes in (("reconstruction", FOR_PSNR), ("adversarial", {})):
         run, seconds = train("sr4", stage, data / "t91.zip", seed, changes)
         keep(list(of_pictures(run, seconds, sets)))
 
