@@ -34,7 +34,7 @@ WORK = rows.RESULTS / ".restoration"
 ALONE = {"game.warmup": 1.0}
 """Reconstruction alone, for as many steps."""
 FOR_PSNR = {**ALONE, "training.steps": 12_000, "players.G.learning_rate.end": 4e-6}
-"""Super-resolution for its exact values, to the end: longer than the first stage of the recipe, at a rate that vanishes."""
+"""Super-resolution for its exact values to the end: longer than the recipe's first stage, at a rate that vanishes."""
 
 
 def train(recipe: str, stage: str, data: Path, seed: int, changes: dict[str, Any]) -> tuple[Run, float]:
