@@ -40,10 +40,10 @@ def test_pairs(run: Run, path: Path) -> list[tuple[Tensor, Tensor]]:
 
 
 def sheet(rows: list[list[Tensor]], path: Path, *, times: int = 1) -> None:
-    """Rows of pictures [1, C, H, W] of one size as a PNG, each pixel so many times as large."""
+    """Rows of pictures [1, C, H, W] of one size as one file, each pixel so many times as large."""
     lines = [torch.cat([_framed(one) for one in row], dim=2) for row in rows]
     whole = torch.cat(lines, dim=1).repeat_interleave(times, 1).repeat_interleave(times, 2)
-    Image.fromarray(whole.permute(1, 2, 0).numpy()).save(path)
+    Image.fromarray(whole.permute(1, 2, 0).numpy()).save(path, quality=85)
     print(f"Wrote {path}")
 
 
@@ -69,7 +69,7 @@ def super_resolution(data: Path, seed: int) -> None:
         top, left = (max(side // 2 - 80, 0) for side in target.shape[2:])
         all_four = [enlarged(given, target), *(answer(run, given) for run in runs), target]
         rows.append([cut(one, top, left, 160) for one in all_four])
-    sheet(rows, PICTURES / "restored-sr4.png")
+    sheet(rows, PICTURES / "restored-sr4.webp")
 
 
 def inpainting(data: Path, seed: int) -> None:
@@ -82,7 +82,7 @@ def inpainting(data: Path, seed: int) -> None:
         others = [] if classical is None else [classical(given)]
         answers = [*others, *(answer(run, given[None])[0] for run in runs), target]
         rows.append([one[None] for one in (known, *answers)])
-    sheet(rows, PICTURES / "restored-holes.png", times=2)
+    sheet(rows, PICTURES / "restored-holes.webp", times=2)
 
 
 def denoising(data: Path, seed: int) -> None:
@@ -93,7 +93,7 @@ def denoising(data: Path, seed: int) -> None:
         top, left = (max(side // 2 - 90, 0) for side in target.shape[2:])
         answers = [given, smoothed(given, factor), *(answer(run, given) for run in runs), target]
         rows.append([cut(one, top, left, 180) for one in answers])
-    sheet(rows, PICTURES / "restored-noise.png")
+    sheet(rows, PICTURES / "restored-noise.webp")
 
 
 def scans(data: Path, seed: int) -> None:
@@ -103,7 +103,7 @@ def scans(data: Path, seed: int) -> None:
     pairs = [pictures.whole(chosen[at]) for at in (5, 25)]
     factor = tuned(run)
     rows = [[p.given, smoothed(p.given, factor), answer(run, p.given), p.target] for p in pairs]
-    sheet([[seen(run, one) for one in row] for row in rows], PICTURES / "restored-ct.png", times=2)
+    sheet([[seen(run, one) for one in row] for row in rows], PICTURES / "restored-ct.webp", times=2)
 
 
 if __name__ == "__main__":

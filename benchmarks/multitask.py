@@ -4,7 +4,7 @@
     python -m benchmarks.multitask quarter --data FOLDER   # twins of a quarter of the steps: as many examples of a task
     python -m benchmarks.multitask balance --data FOLDER   # ways to balance its tasks, beside fixed weights
     python -m benchmarks.multitask show --data FOLDER      # the tables
-    python -m benchmarks.multitask gallery --data FOLDER   # docs/pictures/multitask.png
+    python -m benchmarks.multitask gallery --data FOLDER   # docs/pictures/multitask.webp
 
 Every model has the same network and trains as many steps on as large batches. So the one model, whose batches hold all
 four tasks, sees a quarter of each task's examples that its twin sees, and costs a quarter of what the four twins cost
@@ -207,7 +207,7 @@ def gallery(data: Path, seed: int) -> None:
             pictures = [holes, alone.restore(own), game.restore(given), target]
             lines.append([picture[..., top : top + 128, left : left + 128] for picture in pictures])
     halves = [[*left, *right] for left, right in zip(lines[::2], lines[1::2])]
-    sheet(halves, PICTURES / "multitask.png")
+    sheet(halves, PICTURES / "multitask.webp")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.pix2pix labels --data FOLDER   # membrane.zip: microscopy -> membranes and cells
     python -m benchmarks.pix2pix images --data FOLDER   # segmentation -> microscopy
-    python -m benchmarks.pix2pix gallery --data FOLDER  # docs/pictures/translated-membrane.png
+    python -m benchmarks.pix2pix gallery --data FOLDER  # docs/pictures/translated-membrane.webp
 
 Each trains the recipe `pix2pix` twice, with the critic and without one (the likeness alone) for as many steps, into
 benchmarks/results/.translation/, on slices 0 to 19; it goes on where it stopped, and adds its rows to
@@ -95,7 +95,7 @@ def gallery(data: Path, seed: int) -> None:
             shown = alone.recipe.data.shown
             whole = [shown(given, given=True), *(shown(one) for one in (*made, target))]
             lines.append([cut(one, 128, 128, 192) for one in whole])
-    sheet(lines, PICTURES / "translated-membrane.png")
+    sheet(lines, PICTURES / "translated-membrane.webp")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@
     python -m benchmarks.style strokes --data FOLDER
 
 Each trains what it needs into benchmarks/results/.translation/, goes on where it stopped, adds its rows to
-benchmarks/results/translation.json and writes docs/pictures/style-*.png. Contents of styles.zip are never trained on.
+benchmarks/results/translation.json and writes docs/pictures/style-*.webp. Contents of styles.zip are never trained on.
 All pictures are looked at through a small network that learnt 10,000 images of CIFAR-10: no weights are downloaded.
 """
 
@@ -147,7 +147,7 @@ def gatys(data: Path, seed: int) -> None:
         found.append(line("gatys", pair, f"style[{net.name}]", judged[1], baseline=judged[0], seconds=seconds))
         lines.append([x, s, y])
     keep(found)
-    sheet(lines, PICTURES / "style-gatys.png")
+    sheet(lines, PICTURES / "style-gatys.webp")
 
 
 # ---------------------------------------------------------------- one style
@@ -205,7 +205,7 @@ def one_style(data: Path, seed: int) -> None:
             ),
         ]
     )
-    sheet(lines, PICTURES / "style-fast.png")
+    sheet(lines, PICTURES / "style-fast.webp")
 
 
 # ---------------------------------------------------------------- any style
@@ -245,9 +245,9 @@ def any_style(data: Path, seed: int) -> None:
             found.append(row(run, where, f"{metric}[{net.name}], α = {share}", value, baseline=None, seconds=seconds))
     keep(found)
     head = [torch.ones_like(contents[0]), *(shown(s) for s in styles)]
-    sheet([head, *([x, *(answer(x, s) for s in styles)] for x in contents)], PICTURES / "style-any.png")
+    sheet([head, *([x, *(answer(x, s) for s in styles)] for x in contents)], PICTURES / "style-any.webp")
     sweep = [[shown(styles[k]), *(answer(contents[k], styles[k], share) for share in SHARES)] for k in range(3)]
-    sheet(sweep, PICTURES / "style-strength.png")
+    sheet(sweep, PICTURES / "style-strength.webp")
 
 
 # ---------------------------------------------------------------- strokes
@@ -281,7 +281,7 @@ def strokes(data: Path, seed: int) -> None:
     found.append(row(run, where, f"content[{net.name}]", kept, baseline=None, seconds=seconds))
     keep(found)
     lines = [[x, shown(s), colour_matched(x, s), y] for x, y in list(zip(contents, answers))[:4]]
-    sheet(lines, PICTURES / "style-strokes.png")
+    sheet(lines, PICTURES / "style-strokes.webp")
 
 
 if __name__ == "__main__":
