@@ -12,7 +12,18 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from benchmarks.restoration import FOR_PSNR, seen, smoothed, squares, stages, targets_of, telea, train, tuned
+from benchmarks.restoration import (
+    FOR_PSNR,
+    seen,
+    smoothed,
+    squares,
+    stages,
+    targets_of,
+    telea,
+    through_classes,
+    train,
+    tuned,
+)
 from benchmarks.rows import choose
 from equipoise.runs.recipe import with_settings
 from equipoise.runs.restored import restored, whole_pictures
@@ -60,7 +71,7 @@ def cut(picture: Tensor, top: int, left: int, side: int) -> Tensor:
 def super_resolution(data: Path, seed: int) -> None:
     """Bicubic, reconstruction, adversarial, true."""
     both = (("reconstruction", FOR_PSNR), ("adversarial", {}))
-    runs = [train("sr4", stage, data / "t91.zip", seed, changes)[0] for stage, changes in both]
+    runs = [train("sr4", stage, data / "t91.zip", seed, changes | through_classes(data))[0] for stage, changes in both]
     rows = []
     pairs = (
         test_pairs(runs[0], targets_of(data / "set5.zip")) + test_pairs(runs[0], targets_of(data / "set14.zip"))[1::4]

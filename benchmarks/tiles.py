@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.restoration import ALONE, keep, row, targets_of, train
+from benchmarks.restoration import ALONE, keep, row, targets_of, through_classes, train
 from equipoise.data.open import open_source
 from equipoise.games.answers import Choice, PictureGame
 from equipoise.runs.restored import restored
@@ -31,7 +31,7 @@ FOURIER = {"kind": "fourier", "width": 16, "num_downs": 2, "num_blocks": 3}
 def trainings(data: Path, seed: int) -> Iterator[tuple[Run, float]]:
     """Two runs of exact networks, two of networks that see the whole picture."""
     path = data / "t91.zip"
-    yield train("sr4", "adversarial", path, seed, {})
+    yield train("sr4", "adversarial", path, seed, through_classes(data))
     yield train("denoising", "reconstruction", path, seed, ALONE)
     yield train("denoising", "instance-norm", path, seed, {**SHORT, "game.network": NORMED})
     yield train("inpainting", "fourier", path, seed, {**SHORT, "game.network": FOURIER})

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from equipoise.core.schedule import Schedule
+from equipoise.core.schedule import Schedule, Shape
 from equipoise.data.degradations import Downscale, LowDose, Noise
 from equipoise.data.masks import Boxes, Irregular
 from equipoise.engine.optimizers import Optimizer
@@ -32,14 +32,14 @@ def sr4() -> Recipe:
     game = Srgan(
         network=network,
         critic=Patches(width=48, num_layers=2, normalisation="none"),
-        warmup=0.84,
-        terms={"l1": 0.5},
+        warmup=0.77,
+        terms={"l1": 0.1},
         perceptual=1.0,
         adversarial=0.1,
     )
-    data = PicturesData(crop=96, small="mirror", held_out=8, degrade=(Downscale(factor=4),))
-    # The rate ends at what the stage with a critic needs: a hundredth of the first one would be too little for it.
-    return restoring("sr4", game, data, steps=10_000, rate=4e-4, last=6e-5)
+    data = PicturesData(crop=64, small="mirror", held_out=8, degrade=(Downscale(factor=4),))
+    # Evenly, so that the stage with a critic begins at a quarter of the rate: a cosine would leave too little for it.
+    return restoring("sr4", game, data, steps=10_400, rate=4e-4, shape="linear")
 
 
 def inpainting() -> Recipe:
@@ -88,10 +88,10 @@ def ct() -> Recipe:
 
 
 def restoring(
-    name: str, game: GameSettings, data: PicturesData, *, steps: int, rate: float, last: float | None = None
+    name: str, game: GameSettings, data: PicturesData, *, steps: int, rate: float, shape: Shape = "cosine"
 ) -> Recipe:
-    """What they have in common: batches of 16, and a cosine from the rate to the last one, or a hundredth of it."""
-    falling = Schedule(start=rate, end=last or rate / 100, shape="cosine", warmup=0.01)
+    """What they have in common: batches of 16, and a fall from the rate to a hundredth of it, by a cosine."""
+    falling = Schedule(start=rate, end=rate / 100, shape=shape, warmup=0.01)
     return Recipe(
         name=name,
         game=game,
