@@ -12,11 +12,15 @@ from equipoise.core.game import Clock, Game, LatentGame, Move, Verdict
 from equipoise.core.schedule import Lazy
 from equipoise.engine.conformance import check_game
 from equipoise.games.gan import GAN
+from equipoise.games.terms import PathLength
+from equipoise.games.toolbox import Toolbox
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.networks.stylegan2 import StyleGAN2Critic, StyleGAN2Generator
 from equipoise.objectives import gradient_penalty, hinge, non_saturating, r1, r2, relativistic_pairing, wasserstein
 from equipoise.runs.parts import LOSSES
+from equipoise.runs.sampling import samples
 
 NUM_CLASSES = 3
 PENALTIES: dict[str, Any] = {
@@ -242,3 +246,62 @@ def test_what_a_penalty_is_given_is_the_critic_of_the_same_classes():
     game = conditional(penalties={"spy": (spy, 1.0)})
     moves(game, labelled)
     assert seen == [True]
+
+
+# Generators with styles
+
+
+def styled(num_classes: int = 0, **tools: Any) -> GAN:
+    G = StyleGAN2Generator(4, 1, 8, width=4, max_width=4, w_dim=4, mapping_layers=2, decay=0.5, num_classes=num_classes)
+    conditioning: Any = "projection" if num_classes else "none"
+    D = StyleGAN2Critic(1, 8, width=4, max_width=4, group=2, num_classes=num_classes, conditioning=conditioning)
+    return GAN(
+        G,
+        D,
+        z_dim=4,
+        num_classes=num_classes,
+        loss=non_saturating,
+        penalties={"r1": (r1, Lazy(0.5, 2))},
+        tools=Toolbox(styled=G, terms={"G/path_length": (PathLength(), Lazy(2.0, 2))}, **tools),
+    )
+
+
+@pytest.mark.parametrize("num_classes", [0, NUM_CLASSES])
+def test_generators_with_styles_keep_the_promises(num_classes: int):
+    data = labelled if num_classes else images
+    check_game(lambda: styled(num_classes), data, batch=4, steps=4, sample_range=(-1.0, 1.0))
+
+
+def test_the_mean_of_styles_moves_with_the_generator():
+    game = styled()
+    _, move = moves(game, images)
+    assert set(move.remember) == {"G.mean", "states.G_path_length.mean"}
+    assert move.remember["G.mean"].abs().sum() > 0
+    assert game.G.mean.abs().sum() == 0  # the trainer writes it
+
+
+def test_path_length_is_measured_in_styles():
+    game = styled()
+    traced, seen = game.G.traced, []
+
+    def watched(z: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(traced(z))
+        return seen[-1]
+
+    game.G.traced = watched
+    _, move = moves(game, images)
+    styles, x = seen[0]
+    assert styles.shape == (4, game.G.num_styles, 4)
+    assert x.shape == (4, 1, 8, 8)
+    assert move.terms["path_length"].shape == (4,)
+
+
+def test_truncation_is_that_of_the_generator_s_styles():
+    game = styled().eval()
+    z, truncating = torch.randn(3, 4), game.truncating(0.5)
+    assert truncating is not None
+    assert torch.equal(truncating(z, None), game.G(z, truncation=0.5))
+    assert gan().truncating(0.5) is None
+    near = samples(game, 64, seed=0, truncation=0.1)
+    far = samples(game, 64, seed=0)
+    assert near.std(0).mean() < 0.5 * far.std(0).mean()

@@ -290,7 +290,8 @@ class MutualInformation(nn.Module):
 class PathLength(nn.Module):
     """Path length regularisation: a step in latent space moves the image by a fixed amount, whatever the direction.
 
-    (‖J_zᵀ y‖ - a)², y ~ N(0, I) / √pixels, a the running mean of the norms.
+    (‖Jᵀ y‖ - a)², J the Jacobian of the image by the latent, y ~ N(0, I) / √pixels, a the running mean of the norms. Of
+    a generator with styles, J is that by the styles of its layers, and ‖·‖² the mean over layers, as in the paper.
     Default: weight 2, every 4 steps, decay of a 0.99.
     Cost: a double backward pass through G, when it is due.
     Source: Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, Eq. 4.
@@ -306,6 +307,7 @@ class PathLength(nn.Module):
     def forward(self, round: Round) -> Tensor:
         with torch.autocast(round.z.device.type, enabled=False):
             z = round.z.detach().float().requires_grad_()
-            penalty, lengths = objectives.path_length(round.generator(z), z, self.mean)
+            latents, x = (z, round.generator(z)) if round.traced is None else round.traced(z)
+            penalty, lengths = objectives.path_length(x, latents, self.mean)
         round.remember(self.mean, torch.lerp(lengths.detach().mean(), self.mean, self.decay))
         return penalty

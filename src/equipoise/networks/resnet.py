@@ -16,25 +16,12 @@ from equipoise.networks.layers import (
     Normalisation,
     Wrap,
     check_dropout,
-    check_size,
+    check_multiple,
     orthogonal_,
     start_and_doublings,
     wrap_for,
 )
 from equipoise.networks.minibatch import Minibatch, minibatch_layer
-
-
-def check_multiple(size: int) -> None:
-    """Raise ValueError unless the size is 4, 5, 6 or 7 times a power of two, from 8 to 256."""
-    check_size(size, "resnet")
-    spacing = 2 ** ((size // 4).bit_length() - 1)  # of the sizes that work, near this one
-    if size % spacing:
-        below = size - size % spacing
-        above = below + spacing
-        raise ValueError(
-            f"The resnet networks cannot make images of {size}×{size} pixels: expected 4, 5, 6 or 7 times a power of "
-            f"two. The nearest are {below} and {above}: set data.size to one of them, or use the dcgan networks."
-        )
 
 
 def num_channels(width: int, level: int, size: int) -> int:
@@ -82,7 +69,7 @@ class ResNetGenerator(nn.Module):
 
     def __init__(self, z_dim: int, channels: int, size: int, *, width: int = 64, num_classes: int = 0):
         super().__init__()
-        check_multiple(size)
+        check_multiple(size, "resnet")
         self.start, doublings = start_and_doublings(size)
         widths = [num_channels(width, level, size) for level in range(doublings, -1, -1)]  # from small to large
         self.project = nn.Linear(z_dim, widths[0] * self.start**2)
@@ -120,7 +107,7 @@ class ResNetCritic(nn.Module):
         group: int = 4,
     ):
         super().__init__()
-        check_multiple(size)
+        check_multiple(size, "resnet")
         check_dropout(dropout)
         if normalisation == "batch":
             raise ValueError(

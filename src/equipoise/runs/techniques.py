@@ -20,6 +20,7 @@ from equipoise.games.throttle import Throttle
 from equipoise.games.toolbox import Toolbox
 from equipoise.networks.ensemble import Clusters, Critics, Specialists
 from equipoise.networks.information import CodeReader, Statistics
+from equipoise.networks.stylegan2 import StyleGAN2Generator
 from equipoise.objectives import Adversarial, with_targets
 
 
@@ -483,6 +484,7 @@ class Techniques(Part):
             packing=self.packing,
             jury=self.critics.jury() if self.critics else None,
             clusters=D.clusters if isinstance(D, Specialists) else None,
+            styled=G if isinstance(G, StyleGAN2Generator) else None,
             past=self.past_critics.build(D) if self.past_critics else None,
             unrolled=self.unrolled,
             throttle=self.throttle.build() if self.throttle else None,
