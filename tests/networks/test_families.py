@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
+from equipoise.networks.r3gan import R3GANCritic, R3GANGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
 from equipoise.networks.stylegan2 import StyleGAN2Critic, StyleGAN2Generator
 
@@ -25,6 +26,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "stylegan2": lambda size=8, **how: StyleGAN2Generator(
         5, 1, size, width=4, max_width=8, w_dim=6, mapping_layers=2, mixing=0.0, **how
     ),
+    "r3gan": lambda size=8, **how: R3GANGenerator(5, 1, size, width=4, max_width=8, num_blocks=1, **how),
 }
 CRITICS: dict[str, Callable[..., nn.Module]] = {
     "mlp": lambda size=8, **how: MLPCritic((1, size, size), width=8, **how),
@@ -32,6 +34,7 @@ CRITICS: dict[str, Callable[..., nn.Module]] = {
     "resnet": lambda size=8, **how: ResNetCritic(1, size, width=4, **how),
     "progressive": lambda size=8, **how: ProgressiveCritic(1, size, width=4, **how),
     "stylegan2": lambda size=8, **how: StyleGAN2Critic(1, size, width=4, max_width=8, **how),
+    "r3gan": lambda size=8, **how: R3GANCritic(1, size, width=4, max_width=8, num_blocks=1, **how),
 }
 FAMILIES = list(GENERATORS)
 WITH_NORMS = ["mlp", "dcgan", "resnet", "progressive"]

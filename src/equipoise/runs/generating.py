@@ -9,6 +9,7 @@ from torch import nn
 from equipoise.networks.initialisation import Initialisation
 from equipoise.networks.layers import Conditioning, Normalisation
 from equipoise.networks.minibatch import Minibatch
+from equipoise.networks.r3gan import R3GANCritic, R3GANGenerator
 from equipoise.networks.stylegan2 import StyleGAN2Critic, StyleGAN2Generator
 from equipoise.runs.techniques import Part
 
@@ -95,6 +96,50 @@ class Stylegan2(OfItsOwn):
             size,
             width=self.critic_width or self.width,
             max_width=self.max_width,
+            num_classes=num_classes,
+            conditioning=conditioning,
+            minibatch=self.minibatch,
+            group=self.group,
+        )
+
+
+class R3gan(OfItsOwn):
+    """Residual blocks without normalisation, for square images of 4 to 7 times a power of two, from 8 to 256 pixels."""
+
+    kind: Literal["r3gan"] = "r3gan"
+    max_width: int = Field(default=512, ge=1)
+    """Channels double where the resolution halves, up to this number; `width` is that of the full size."""
+    num_blocks: int = Field(default=2, ge=1, le=16)
+    """Residual blocks at each resolution."""
+    expansion: int = Field(default=2, ge=1, le=8)
+    """How many times wider the middle of a block is."""
+    group_width: int = Field(default=16, ge=1)
+    """Channels of each group in the middle."""
+
+    def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        channels, size = image_shape(shape, "r3gan")
+        return R3GANGenerator(
+            z_dim,
+            channels,
+            size,
+            width=self.width,
+            max_width=self.max_width,
+            num_blocks=self.num_blocks,
+            expansion=self.expansion,
+            group_width=self.group_width,
+            num_classes=num_classes,
+        )
+
+    def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
+        channels, size = image_shape(shape, "r3gan")
+        return R3GANCritic(
+            channels,
+            size,
+            width=self.critic_width or self.width,
+            max_width=self.max_width,
+            num_blocks=self.num_blocks,
+            expansion=self.expansion,
+            group_width=self.group_width,
             num_classes=num_classes,
             conditioning=conditioning,
             minibatch=self.minibatch,

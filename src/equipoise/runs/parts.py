@@ -34,7 +34,7 @@ from equipoise.networks.mlp import Activation, MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
 from equipoise.objectives.balance import BALANCERS, AnyBalancer
-from equipoise.runs.generating import NetworkSettings, Stylegan2, image_shape
+from equipoise.runs.generating import NetworkSettings, R3gan, Stylegan2, image_shape
 from equipoise.runs.scores import Scored
 from equipoise.runs.techniques import Part, Techniques, Weight
 
@@ -376,7 +376,7 @@ class Progressive(NetworkSettings):
         )
 
 
-Network = Annotated[Mlp | Dcgan | Resnet | Progressive | Stylegan2, Field(discriminator="kind")]
+Network = Annotated[Mlp | Dcgan | Resnet | Progressive | Stylegan2 | R3gan, Field(discriminator="kind")]
 
 # ---------------------------------------------------------------- games
 
