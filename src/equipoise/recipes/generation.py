@@ -7,6 +7,7 @@ from equipoise.recipes.images import images
 from equipoise.runs.generating import R3gan, Stylegan2
 from equipoise.runs.parts import Gan
 from equipoise.runs.recipe import Recipe
+from equipoise.runs.techniques import Ada, PathLength
 
 
 def stylegan2() -> Recipe:
@@ -29,8 +30,8 @@ def stylegan2() -> Recipe:
 def stylegan2_64() -> Recipe:
     """StyleGAN2-class pair for 64 pixels on a GPU: `equipoise train stylegan2-64 --data FOLDER`. Unproven.
 
-    The authors' rule for settings (ADA's "auto"): batch 32, γ = 0.0002 · 64² / 32, averages with a half-life of 10
-    batches a thousand, path lengths every 4 steps, mixing, adaptive augmentation. Nobody has trained it to the end.
+    The authors' rule for settings (ADA's "auto"): batch 32, γ = 0.0002 · 64² / 32, averages with a half-life of 10,000
+    images, path lengths every 4 steps, mixing, adaptive augmentation. Nobody has trained it to the end.
     """
     base = stylegan2()
     game = Gan(
@@ -38,8 +39,8 @@ def stylegan2_64() -> Recipe:
         z_dim=512,
         loss="non-saturating",
         penalties={"r1": Lazy(0.0128, 16)},
-        path_length={"weight": Lazy(2.0, 4)},
-        ada={},
+        path_length=PathLength(),
+        ada=Ada(),
     )
     training = Plan(steps=200_000, batch=32, ema_half_life=10_000, save_every=1000)
     return base.model_copy(update={"name": "stylegan2-64", "game": game, "training": training})
@@ -52,7 +53,7 @@ def stylegan2_256() -> Recipe:
     it to the end.
     """
     base = stylegan2_64()
-    network = Stylegan2(width=64, max_width=512, w_dim=512, mapping_layers=8, mixing=0.9)
+    network = Stylegan2(width=64, max_width=512, w_dim=512, mapping_layers=2, mixing=0.9)
     game = base.game.model_copy(update={"network": network, "penalties": {"r1": Lazy(0.4096, 16)}})
     training = Plan(steps=500_000, batch=16, ema_half_life=5000, save_every=1000)
     return base.model_copy(update={"name": "stylegan2-256", "game": game, "training": training})
@@ -76,8 +77,8 @@ def r3gan() -> Recipe:
 def r3gan_64() -> Recipe:
     """R3GAN-class pair for 64 pixels on a GPU: `equipoise train r3gan-64 --data FOLDER`. Unproven.
 
-    The authors' γ for faces of 64 pixels, from 2 to 0.2, and adaptive augmentation up to 0.3. Nobody has trained it to
-    the end.
+    The authors' γ for faces of 64 pixels, from 2 to 0.2, and augmentation with a probability that rises to 0.3. Nobody
+    has trained it to the end.
     """
     return paired(
         "r3gan-64",
@@ -85,15 +86,15 @@ def r3gan_64() -> Recipe:
         z_dim=64,
         gamma=(2.0, 0.2),
         training=Plan(steps=200_000, batch=256, ema_half_life=500_000, save_every=1000),
-        ada_limit=0.3,
+        augment=0.3,
     )
 
 
 def r3gan_256() -> Recipe:
     """R3GAN-class pair for 256 pixels on a GPU: `equipoise train r3gan-256 --data FOLDER`. Unproven.
 
-    The authors' γ for faces of 256 pixels, from 150 to 15, and adaptive augmentation up to 0.3. Nobody has trained it
-    to the end.
+    The authors' γ for faces of 256 pixels, from 150 to 15, and augmentation with a probability that rises to 0.3.
+    Nobody has trained it to the end.
     """
     return paired(
         "r3gan-256",
@@ -101,7 +102,7 @@ def r3gan_256() -> Recipe:
         z_dim=64,
         gamma=(150.0, 15.0),
         training=Plan(steps=200_000, batch=256, accumulate=4, ema_half_life=500_000, save_every=1000),
-        ada_limit=0.3,
+        augment=0.3,
     )
 
 
@@ -112,9 +113,9 @@ def paired(
     z_dim: int,
     gamma: tuple[float, float],
     training: Plan,
-    ada_limit: float | None = None,
+    augment: float = 0.0,
 ) -> Recipe:
-    """A recipe with the schedules of R3GAN; γ/2 is the weight of either penalty."""
+    """A recipe with the schedules of R3GAN: γ/2 is the weight of a penalty, `augment` the last probability of ADA."""
     weight = Schedule(start=gamma[0] / 2, end=gamma[1] / 2, shape="cosine")
     player = Optimizer(learning_rate=Schedule(start=2e-4, end=5e-5, shape="cosine"), betas=(0.0, 0.99))
     return Recipe(
@@ -124,7 +125,7 @@ def paired(
             z_dim=z_dim,
             loss="relativistic-pairing",
             penalties={"r1": weight, "r2": weight},
-            ada=None if ada_limit is None else {"limit": ada_limit},
+            ada=Ada(p=Schedule(start=0.0, end=augment)) if augment else None,
         ),
         data=images().data,
         training=training,
