@@ -45,6 +45,7 @@ RECIPES = (
     "style-gan",
     "stylegan2",
     "r3gan",
+    "fastgan",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
@@ -64,6 +65,7 @@ DOMAINS: dict[str, Any] = {
 NARROW: dict[str, dict[str, Any]] = {
     "stylegan2": {"training.batch": 4, "game.network.width": 8, "game.network.max_width": 16, "game.network.w_dim": 8},
     "r3gan": {"training.batch": 4, "game.network.width": 16, "game.network.max_width": 32},
+    "fastgan": {"game.network.width": 8, "game.network.max_width": 16},
 }
 """Of recipes of generation: narrow networks."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
+from equipoise.networks.fastgan import FastGANCritic, FastGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.r3gan import R3GANCritic, R3GANGenerator
@@ -27,6 +28,7 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
         5, 1, size, width=4, max_width=8, w_dim=6, mapping_layers=2, mixing=0.0, **how
     ),
     "r3gan": lambda size=8, **how: R3GANGenerator(5, 1, size, width=4, max_width=8, num_blocks=1, **how),
+    "fastgan": lambda size=8, **how: FastGANGenerator(5, 1, size, width=4, max_width=8, **how),
 }
 CRITICS: dict[str, Callable[..., nn.Module]] = {
     "mlp": lambda size=8, **how: MLPCritic((1, size, size), width=8, **how),
@@ -35,6 +37,7 @@ CRITICS: dict[str, Callable[..., nn.Module]] = {
     "progressive": lambda size=8, **how: ProgressiveCritic(1, size, width=4, **how),
     "stylegan2": lambda size=8, **how: StyleGAN2Critic(1, size, width=4, max_width=8, **how),
     "r3gan": lambda size=8, **how: R3GANCritic(1, size, width=4, max_width=8, num_blocks=1, **how),
+    "fastgan": lambda size=8, **how: FastGANCritic(1, size, width=4, max_width=8, **how),
 }
 FAMILIES = list(GENERATORS)
 WITH_NORMS = ["mlp", "dcgan", "resnet", "progressive"]

@@ -5,10 +5,12 @@ from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from equipoise import objectives
 from equipoise.data.augment import diffaugment, jittered
 from equipoise.games.round import Round, Term
+from equipoise.networks.fastgan import Decoder
 from equipoise.networks.information import CodeReader, Statistics
 
 # ---------------------------------------------------------------- of the critic
@@ -118,6 +120,28 @@ class AdversarialExamples(nn.Module):
     def forward(self, round: Round) -> Tensor:
         attacked = objectives.adversarial_examples(round.logits, round.fake, self.size)
         return objectives.rejection(round.logits(attacked))
+
+
+@final
+class Reconstruction(nn.Module):
+    """Self-supervised critic: a small decoder must rebuild a real image from the critic's last features.
+
+    |Dec(h(x)) - x↓|, averaged over pixels, for real x as the critic sees it (augmented), x↓ at the decoder's size.
+    Features that still hold the image cannot memorise a few training examples by single traits.
+    Default: weight 1; needs the networks of kind fastgan. The paper compares by a perceptual distance, and rebuilds
+    cut-outs of larger features too; here it is the mean absolute difference of whole images.
+    Cost: one small network.
+    Source: Liu et al. 2021, Towards Faster and Stabilized GAN Training (FastGAN), section 3.2.
+    """
+
+    def __init__(self, decoder: Decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, round: Round) -> Tensor:
+        seen, *_, last = round.real_verdict.features
+        rebuilt = self.decoder(last)
+        return objectives.l1(rebuilt, adaptive_avg_pool2d(seen.detach(), rebuilt.shape[2:]))
 
 
 # ---------------------------------------------------------------- of the parameters, for either player

@@ -4,10 +4,10 @@ from equipoise.core.schedule import Lazy, Schedule
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
 from equipoise.recipes.images import images
-from equipoise.runs.generating import R3gan, Stylegan2
+from equipoise.runs.generating import Fastgan, R3gan, Stylegan2
 from equipoise.runs.parts import Gan
 from equipoise.runs.recipe import Recipe
-from equipoise.runs.techniques import Ada, PathLength
+from equipoise.runs.techniques import Ada, DiffAugmentSettings, PathLength, Reconstruction
 
 
 def stylegan2() -> Recipe:
@@ -103,6 +103,28 @@ def r3gan_256() -> Recipe:
         gamma=(150.0, 15.0),
         training=Plan(steps=200_000, batch=256, accumulate=4, ema_half_life=500_000, save_every=1000),
         augment=0.3,
+    )
+
+
+def fastgan() -> Recipe:
+    """FastGAN-class pair for a few hundred images: `equipoise train fastgan --data FOLDER`. Not measured yet.
+
+    Hinge loss, DiffAugment, a critic that must rebuild what it sees; batch 8 and Adam (0.5, 0.999) at 2e-4, as the
+    authors'.
+    """
+    player = Optimizer(learning_rate=2e-4, betas=(0.5, 0.999))
+    return Recipe(
+        name="fastgan",
+        game=Gan(
+            network=Fastgan(width=32, max_width=256),
+            z_dim=128,
+            loss="hinge",
+            diffaugment=DiffAugmentSettings(),
+            reconstruction=Reconstruction(),
+        ),
+        data=images().data,
+        training=Plan(steps=20_000, batch=8, ema_half_life=5000, save_every=500),
+        players={"D": player, "G": player},
     )
 
 

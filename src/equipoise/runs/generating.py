@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch import nn
 
+from equipoise.networks.fastgan import FastGANCritic, FastGANGenerator
 from equipoise.networks.initialisation import Initialisation
 from equipoise.networks.layers import Conditioning, Normalisation
 from equipoise.networks.minibatch import Minibatch
@@ -140,6 +141,44 @@ class R3gan(OfItsOwn):
             num_blocks=self.num_blocks,
             expansion=self.expansion,
             group_width=self.group_width,
+            num_classes=num_classes,
+            conditioning=conditioning,
+            minibatch=self.minibatch,
+            group=self.group,
+        )
+
+
+class Fastgan(NetworkSettings):
+    """A light pair for few images, square ones of 4 to 7 times a power of two, from 8 to 256 pixels."""
+
+    kind: Literal["fastgan"] = "fastgan"
+    critic_normalisation: Normalisation = "spectral"
+    max_width: int = Field(default=512, ge=1)
+    """Channels double where the resolution halves, up to this number; `width` is that of the full size."""
+
+    @model_validator(mode="after")
+    def without_dropout(self) -> "Fastgan":
+        """Raise ValueError for what these networks do not have."""
+        if self.dropout > 0:
+            raise ValueError(
+                f"dropout = {self.dropout}: the fastgan critic has none. Leave it out, or use network.kind = dcgan."
+            )
+        return self
+
+    def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+        channels, size = image_shape(shape, "fastgan")
+        return FastGANGenerator(
+            z_dim, channels, size, width=self.width, max_width=self.max_width, num_classes=num_classes
+        )
+
+    def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
+        channels, size = image_shape(shape, "fastgan")
+        return FastGANCritic(
+            channels,
+            size,
+            width=self.critic_width or self.width,
+            max_width=self.max_width,
+            normalisation=self.critic_normalisation,
             num_classes=num_classes,
             conditioning=conditioning,
             minibatch=self.minibatch,

@@ -34,7 +34,7 @@ from equipoise.networks.mlp import Activation, MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
 from equipoise.objectives.balance import BALANCERS, AnyBalancer
-from equipoise.runs.generating import NetworkSettings, R3gan, Stylegan2, image_shape
+from equipoise.runs.generating import Fastgan, NetworkSettings, R3gan, Stylegan2, image_shape
 from equipoise.runs.scores import Scored
 from equipoise.runs.techniques import Part, Techniques, Weight
 
@@ -313,10 +313,14 @@ class Resnet(NetworkSettings):
 
     kind: Literal["resnet"] = "resnet"
     critic_normalisation: Normalisation = "spectral"
+    attention: int | None = Field(default=None, ge=4, le=128)
+    """Pixels per side of the features where every place looks at all others, such as 16 of images of 32 or more."""
 
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
         channels, size = image_shape(shape, "resnet")
-        return ResNetGenerator(z_dim, channels, size, width=self.width, num_classes=num_classes)
+        return ResNetGenerator(
+            z_dim, channels, size, width=self.width, num_classes=num_classes, attention=self.attention
+        )
 
     def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
         channels, size = image_shape(shape, "resnet")
@@ -330,6 +334,7 @@ class Resnet(NetworkSettings):
             dropout=self.dropout,
             minibatch=self.minibatch,
             group=self.group,
+            attention=self.attention,
         )
 
 
@@ -376,7 +381,7 @@ class Progressive(NetworkSettings):
         )
 
 
-Network = Annotated[Mlp | Dcgan | Resnet | Progressive | Stylegan2 | R3gan, Field(discriminator="kind")]
+Network = Annotated[Mlp | Dcgan | Resnet | Progressive | Stylegan2 | R3gan | Fastgan, Field(discriminator="kind")]
 
 # ---------------------------------------------------------------- games
 

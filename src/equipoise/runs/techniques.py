@@ -19,6 +19,7 @@ from equipoise.games.round import Term
 from equipoise.games.throttle import Throttle
 from equipoise.games.toolbox import Toolbox
 from equipoise.networks.ensemble import Clusters, Critics, Specialists
+from equipoise.networks.fastgan import Decoder, FastGANCritic
 from equipoise.networks.information import CodeReader, Statistics
 from equipoise.networks.stylegan2 import StyleGAN2Generator
 from equipoise.objectives import Adversarial, with_targets
@@ -156,6 +157,21 @@ class AdversarialExamples(Technique):
 
     def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
         return {"D/adversarial_examples": (terms.AdversarialExamples(self.size), self.weight)}
+
+
+class Reconstruction(Technique):
+    """`games.terms.Reconstruction`."""
+
+    weight: Weight = 1.0
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        if not isinstance(D, FastGANCritic):
+            raise RecipeError(
+                "game.reconstruction rebuilds the image that a critic of kind fastgan sees, and this critic is another "
+                "one, or several. Use network.kind = fastgan without game.critics, or leave it out."
+            )
+        decoder = Decoder(D.num_features, D.channels, min(D.num_halvings, 3))
+        return {"D/reconstruction": (terms.Reconstruction(decoder), self.weight)}
 
 
 Whose = Literal["D", "G", "both"]
@@ -412,6 +428,7 @@ class Techniques(Part):
     latent_consistency: LatentConsistency | None = None
     lecam: LeCam | None = None
     adversarial_examples: AdversarialExamples | None = None
+    reconstruction: Reconstruction | None = None
     orthogonality: Orthogonality | None = None
     l1: Absolute | None = None
     historical_averaging: HistoricalAveraging | None = None
@@ -462,6 +479,7 @@ class Techniques(Part):
             self.latent_consistency,
             self.lecam,
             self.adversarial_examples,
+            self.reconstruction,
             self.orthogonality,
             self.l1,
             self.historical_averaging,
