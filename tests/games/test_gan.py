@@ -314,7 +314,7 @@ FAMILIES: dict[str, Any] = {
     "stylegan2": {"width": 4, "max_width": 4, "w_dim": 4, "mapping_layers": 2, "group": 2},
     "r3gan": {"width": 4, "max_width": 4, "num_blocks": 1},
     "fastgan": {"width": 4, "max_width": 4},
-    "resnet": {"width": 4, "attention": 4},
+    "resnet": {"width": 4, "attention": 8},
 }
 TECHNIQUES: dict[str, dict[str, Any]] = {
     "stylegan2": {"path_length": True, "penalties": {"r1": {"weight": 0.1, "every": 2}}},
@@ -344,10 +344,20 @@ def test_what_a_family_does_not_have_is_refused(family: str, key: str, value: An
         Gan.model_validate({"network": {"kind": family, key: value}})
 
 
+class Brighter:
+    """An augmentation without randomness."""
+
+    def __call__(self, x: Tensor, progress: float) -> Tensor:
+        return x + 0.25
+
+    def news(self, real_logits: Tensor, num_examples: int) -> list[tuple[Tensor, Tensor]]:
+        return []
+
+
 def test_the_critic_rebuilds_the_image_as_it_sees_it():
     settings = Gan.model_validate({"network": {"kind": "fastgan", **FAMILIES["fastgan"]}, "reconstruction": True})
     game: Any = settings.build(Examples("images", (1, 8, 8)))
-    game.tools = replace(game.tools, augmentations=[lambda x, progress: x + 0.25])
+    game.tools = replace(game.tools, augmentations=[Brighter()])
     game.states["D_reconstruction"].decoder = nn.Identity()  # "rebuilds" the last features
     x, seen = images(0, 4), []
     D = game.D

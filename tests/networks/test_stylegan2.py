@@ -108,7 +108,7 @@ def test_other_sizes_are_refused_with_the_nearest_that_work():
 
 
 def test_channels_double_up_to_the_bound():
-    layers = [level[-1].conv.weight.shape[0] for level in generator(64, width=4, max_width=16).levels]
+    layers = [layer.conv.weight.shape[0] for layer in generator(64, width=4, max_width=16).layers[::2]]
     assert layers == [16, 16, 16, 8, 4]
 
 
@@ -223,9 +223,9 @@ def test_the_path_length_penalty_has_a_right_gradient():
         parameters,
         "constant",
         "mapping.layers.0.parametrizations.weight",
-        "levels.1.0.conv.weight",
-        "levels.1.0.conv.affine",
-        "levels.0.0.finish.bias",
+        "layers.1.conv.weight",
+        "layers.1.conv.affine",
+        "layers.0.finish.bias",
         "to_image.1.conv.weight",
     )
     z = latents().double()

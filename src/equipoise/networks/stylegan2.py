@@ -67,12 +67,11 @@ class StyleGAN2Generator(nn.Module):
             z_dim, w_dim, num_layers=mapping_layers, num_classes=num_classes, condition_dim=condition_dim
         )
         self.constant = nn.Parameter(torch.randn(1, widths[0], start, start))
-        first = [StyleLayer(widths[0], widths[0], w_dim, size=start)]
-        later = [
-            [StyleLayer(a, b, w_dim, size=start * 2**k, up=True), StyleLayer(b, b, w_dim, size=start * 2**k)]
-            for k, (a, b) in enumerate(pairwise(widths), 1)
-        ]
-        self.levels = nn.ModuleList([nn.ModuleList(layers) for layers in (first, *later)])
+        layers = [StyleLayer(widths[0], widths[0], w_dim, size=start)]
+        for k, (a, b) in enumerate(pairwise(widths), 1):
+            layers.append(StyleLayer(a, b, w_dim, size=start * 2**k, up=True))
+            layers.append(StyleLayer(b, b, w_dim, size=start * 2**k))
+        self.layers = nn.ModuleList(layers)
         self.to_image = nn.ModuleList([ToImage(w, channels, w_dim) for w in widths])
         self.num_styles = 2 * len(widths)
         self.register_buffer("mean", torch.zeros(max(num_classes, 1), w_dim))
@@ -105,9 +104,9 @@ class StyleGAN2Generator(nn.Module):
         """Images, unbounded, of the styles [N, L, W] of the layers."""
         w = styles.unbind(1)
         h, x = self.constant.expand(len(styles), -1, -1, -1), None
-        for level, (layers, to_image) in enumerate(zip(self.levels, self.to_image)):
-            for layer, style in zip(layers, w[max(2 * level - 1, 0) : 2 * level + 1], strict=True):
-                h = layer(h, style)
+        for level, to_image in enumerate(self.to_image):
+            for k in range(max(2 * level - 1, 0), 2 * level + 1):
+                h = self.layers[k](h, w[k])
             image = to_image(h, w[2 * level + 1])  # the style of the layer that comes next
             x = image if x is None else image + interpolate(x, scale_factor=2, mode="bilinear")
         assert x is not None
@@ -323,7 +322,7 @@ class Blur(nn.Module):
         super().__init__()
         self.padding, self.stride = padding, stride
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-        self.register_buffer("filter", gain * taps[None, None, :, None] * taps, persistent=False)
+        self.register_buffer("filter", gain * taps[None, None, :, None] * taps)
 
     def forward(self, h: Tensor) -> Tensor:
         num = h.shape[1]

@@ -196,7 +196,7 @@ def entries() -> list[Entry]:
         ("Training", "simultaneous", "game.order=simultaneous", HERE["simultaneous"]),
         ("Training", "lookahead", "training.lookahead=true", Lookahead),
         ("Training", "progressive-growing", "game.network.kind=progressive", ProgressiveGenerator),
-        ("Training", "self-attention", "game.network.attention=4", SelfAttention, "game.network.kind=resnet"),
+        ("Training", "self-attention", "game.network.attention=8", SelfAttention, "game.network.kind=resnet"),
         ("Training", "initialisation", "game.network.initialisation=orthogonal", initialise),
         (
             "Training",
