@@ -173,3 +173,7 @@ class LatentGame(Game):
     @abstractmethod
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Examples from latents z [N, Z], standard normal, and class numbers [N] int64."""
+
+    def truncating(self, truncation: float) -> Callable[[Tensor, Tensor | None], Tensor] | None:
+        """`generate` at a truncation in (0, 1) of the generator's own; None where it has none and latents are cut."""
+        return None
