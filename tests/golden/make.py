@@ -43,6 +43,7 @@ RECIPES = (
     "style",
     "adain",
     "style-gan",
+    "sgan",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}

@@ -283,7 +283,8 @@ def _commands(run: _Run) -> list[tuple[str, str]]:
 
 def _answers(run: _Run) -> bool:
     """Whether the game answers pictures, rather than making them from latents."""
-    return any(isinstance(entry, dict) and entry.get("given") is not None for entry in run.metrics)
+    judged = [entry for entry in run.metrics if isinstance(entry, dict) and not entry.get("generated")]
+    return any(entry.get("given") is not None for entry in judged)
 
 
 def _signals_of(run: _Run, index: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from equipoise.core.errors import (
 )
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
+from equipoise.data.labelled import PartlyLabelled, keeping, listed, of_all, partly_labelled, told_of
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, TaskFacts, ending, few, folded, split
 from equipoise.data.standardise import Standard, measured, standardised, windowed
@@ -130,7 +131,8 @@ class Run:
         examples = replace(examples, tasks=source.tasks)
         draft = cls(folder, recipe, origin, examples, source)
         how = recipe.data.standardise
-        standard = recipe.data.fixed_standard if how == "none" else measured(draft.divided(source).train, how)
+        known = recipe.data.fixed_standard
+        standard = known if how == "none" else measured(draft.divided_and_told(source)[0].train, how)
         return replace(draft, standard=standard)
 
     @classmethod
@@ -392,12 +394,32 @@ class Run:
         return (self.opened or self.recipe.data.open()).to(self.device)
 
     def parts(self, source: Source) -> Split:
-        """Examples to train on, and examples that are never trained on: both standardised, if the recipe says so."""
-        parts = self.divided(source)
-        if self.recipe.data.standardise == "none":
-            return parts
-        assert self.standard is not None
-        return Split(*(standardised(part, self.standard) for part in parts))
+        """Examples to train on, and examples that are never trained on: both standardised, if the recipe says so.
+
+        For semi-supervised games those to train on tell some labels alone.
+        """
+        parts, told = self.divided_and_told(source)
+        if self.recipe.data.standardise != "none":
+            assert self.standard is not None
+            parts = Split(*(standardised(part, self.standard) for part in parts))
+        return parts if told is None else parts._replace(train=partly_labelled(parts.train, told))
+
+    def divided_and_told(self, source: Source) -> tuple[Split, Tensor | None]:
+        """Both parts, and which examples of the first have a label, where only some have. Raises `RecipeError`."""
+        labelled, draw = self.recipe.data.labelled, self.recipe.data.draw
+        if not self.recipe.game.semi_supervised:
+            if labelled is not None:
+                raise RecipeError(
+                    f"data.labelled = {labelled} is for games that learn from few labels, such as sgan. Leave it out; "
+                    "data.per_class trains on few examples."
+                )
+            return self.divided(source), None
+        if not isinstance(labelled, Path):
+            parts = self.divided(source)
+            return parts, of_all(parts.train) if labelled is None else told_of(parts.train, labelled, seed=draw)
+        if self.recipe.data.per_class is not None:
+            raise RecipeError("data.per_class leaves examples out that data.labelled may list. Use one of the two.")
+        return keeping(source, listed(labelled, len(source)), self.divided)
 
     def divided(self, source: Source) -> Split:
         """Examples to train on, and examples that are never trained on: at most three tenths; in the data's units."""
@@ -736,6 +758,8 @@ class Run:
         folder = self.folder / "features"
         if (folder / "extractor.json").exists():
             return features.load(folder)
+        if isinstance(train, PartlyLabelled):
+            train = train.known
         extractor = features.fit_feature_net(train, held_out=held_out)
         features.save(extractor, folder)
         return extractor

@@ -1,0 +1,159 @@
+"""Runs of the games of generation: trained, judged, resumed exactly, sampled, and what does not fit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import equipoise
+from equipoise.core.errors import DataError, RecipeError
+from equipoise.engine.checkpoint import Checkpoints
+from equipoise.runs import run as module
+from equipoise.runs.classified import confusion, shares, supervised_baseline
+from equipoise.runs.recipe import Recipe, from_dict, parse_setting, parse_toml, to_toml, with_settings
+from tests.cli.made import TINY
+
+QUIET = dict(map(parse_setting, TINY)) | {"training.steps": 4, "training.save_every": 2, "data.check": False}
+DENSE = {"kind": "dense", "widths": [8, 6]}
+NETWORK = {"kind": "mlp", "width": 4, "num_layers": 1}
+SGAN = QUIET | {"game.kind": "sgan", "game.network": NETWORK, "game.critic": DENSE, "data.labelled": 3}
+
+
+@pytest.fixture(autouse=True)
+def lean(monkeypatch):
+    """No report."""
+    monkeypatch.setattr(module, "write_report", lambda folder: folder)
+
+
+def recipe_of(settings, **more):
+    settings = {**settings, **more}
+    first = {key: value for key, value in settings.items() if key == "game.kind"}
+    rest = {k: v for k, v in settings.items() if k not in first and not k.startswith("game.network.")}
+    return with_settings(with_settings(Recipe(), first), rest)
+
+
+def trained(settings, folder, **more):
+    return equipoise.Run.create(recipe_of(settings, **more), origin="python", folder=folder).train(quiet=True)
+
+
+def weights(run):
+    return {name: tensor.tolist() for name, tensor in run.trained_game()[0].state_dict().items()}
+
+
+def resumed_half_way(settings, folder, **more):
+    """A run that stopped after half of its steps and went on."""
+    run = trained(settings, folder, **more)
+    Checkpoints(run.folder / "checkpoints").forget_from(3)
+    return equipoise.Run.open(run.folder).train(resume=True, quiet=True)
+
+
+# ---------------------------------------------------------------- few labels
+
+
+def test_a_semi_supervised_run_trains_judges_and_resumes_exactly(tmp_path):
+    recipe = recipe_of(SGAN)
+    assert from_dict(parse_toml(to_toml(recipe), where="here")) == recipe
+    run = trained(SGAN, tmp_path / "run", **{"judging.at_end": True, "watching.probes_every": 2})
+    entry = json.loads((run.folder / "metrics.json").read_text())[-1]
+    assert set(entry["values"]) == set(entry["given"]) == {"accuracy", "error", "worst_class"}
+    assert entry["given_is"] == "supervised only"
+    assert entry["num_fake"] == 40
+    table = torch.tensor(entry["further"]["confusion"]["rows_are_true"])
+    assert table.sum() == 40
+    assert entry["values"]["accuracy"] == pytest.approx((table.diagonal().sum() / 40).item())
+    signals = json.loads((run.folder / "signals.jsonl").read_text().splitlines()[-1])["signals"]
+    assert {"probe/logits/fake", "probe/auc/held_out", "watch/real"} <= set(signals)
+    assert weights(resumed_half_way(SGAN, tmp_path / "torn")) == weights(run)
+    assert run.sample(3).shape == (3, 1, 8, 8)
+
+
+def test_the_confusion_matrix_counts_what_the_averaged_critic_says(tmp_path):
+    run = trained(SGAN, tmp_path / "run")
+    game, held_out = run.trained_game()[0], run.parts(run.source()).held_out
+    every = torch.arange(len(held_out))
+    told, true = game.classified(held_out.examples(every)).argmax(1), held_out.labels(every)
+    table = confusion(run, game, held_out, 40)
+    for i in range(10):
+        for j in range(10):
+            assert table[i, j] == ((true == i) & (told == j)).sum()
+    scored = run.evaluate_own()
+    assert scored.values["error"] == pytest.approx((told != true).double().mean().item())
+    assert shares(torch.tensor([[3, 1], [0, 2]]))["worst_class"] == 0.75
+    assert run.evaluate_own(num=10).num == 10
+
+
+def test_the_baseline_is_the_same_critic_and_is_trained_once(tmp_path):
+    run = trained(SGAN, tmp_path / "run")
+    state = torch.get_rng_state()
+    first = supervised_baseline(run)
+    assert torch.equal(state, torch.get_rng_state())
+    card = run.folder / "features" / "supervised" / "weights.safetensors"
+    written = card.stat().st_mtime_ns
+    again = supervised_baseline(run)
+    assert card.stat().st_mtime_ns == written
+    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values()))
+    shapes = [{n: p.shape for n, p in game.D.named_parameters()} for game in (first, run.trained_game()[0])]
+    assert shapes[0] == shapes[1]
+    assert set(run.evaluate_own().beside) == {"accuracy", "error", "worst_class"}
+    alone = trained(SGAN, tmp_path / "alone", **{"game.baseline": False})
+    assert alone.evaluate_own().beside == {}
+
+
+def test_judging_while_training_changes_nothing(tmp_path):
+    judged = trained(SGAN, tmp_path / "judged", **{"judging.every": 2, "judging.metric": "accuracy"})
+    assert len(json.loads((judged.folder / "metrics.json").read_text())) == 2
+    assert weights(judged) == weights(trained(SGAN, tmp_path / "alone"))
+
+
+def test_held_out_data_stays_labelled_and_the_rest_keeps_its_examples(tmp_path):
+    run = equipoise.Run.create(recipe_of(SGAN), origin="python", folder=tmp_path / "run")
+    parts = run.parts(run.source())
+    plain = run.divided(run.source())
+    assert (parts.held_out.labels(torch.arange(40)) >= 0).all()
+    every = torch.arange(len(parts.train))
+    assert torch.equal(parts.train.examples(every), plain.train.examples(every))
+    assert (parts.train.labels(every) >= 0).sum() == 30
+
+
+def test_labelled_examples_can_be_listed(tmp_path):
+    path = tmp_path / "labelled.txt"
+    path.write_text("\n".join(map(str, range(100))))
+    run = equipoise.Run.create(recipe_of(SGAN, **{"data.labelled": str(path)}), origin="python", folder=tmp_path / "r")
+    train = run.parts(run.source()).train
+    assert torch.equal(train.known.examples(torch.arange(100)), run.source().examples(torch.arange(100)))
+    with pytest.raises(RecipeError, match="Use one of the two"):
+        trained(SGAN, tmp_path / "other", **{"data.labelled": str(path), "data.per_class": 20})
+
+
+def test_a_run_of_chosen_classes_is_sampled_by_class(tmp_path):
+    run = trained(SGAN, tmp_path / "run", **{"game.conditional": True})
+    assert run.sample(3, label="7").shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"data.labelled": 0}, RecipeError, "expected at least 1, or a text file"),
+        ({"data.labelled": 1000}, DataError, "1000 examples were asked for"),
+        ({"game.critic": {"kind": "convolutional"}}, RecipeError, "sides of at least 12"),
+        ({"game.network": {"kind": "mlp", "dropout": 0.2}}, RecipeError, "the critic of sgan is set by game.critic"),
+        ({"game.loss": "relativistic-pairing"}, RecipeError, "labels are about single examples"),
+    ],
+)
+def test_what_does_not_fit_a_semi_supervised_game_is_refused(changes, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        equipoise.Run.create(recipe_of(SGAN, **changes), origin="python", folder=tmp_path / "run")
+
+
+def test_a_semi_supervised_game_needs_classes(tmp_path):
+    np.save(tmp_path / "bare.npy", np.zeros((60, 8, 8), np.uint8))
+    bare = {"data.kind": "files", "data.path": str(tmp_path / "bare.npy"), "data.held_out": 10}
+    with pytest.raises(DataError, match="has no labels"):
+        equipoise.Run.create(recipe_of(SGAN, **bare), origin="python", folder=tmp_path / "run")
+
+
+def test_few_labels_are_refused_by_games_that_need_all(tmp_path):
+    recipe = with_settings(Recipe(), {"data.labelled": 3})
+    with pytest.raises(RecipeError, match="for games that learn from few labels"):
+        equipoise.Run.create(recipe, origin="python", folder=tmp_path / "run")
