@@ -44,6 +44,7 @@ RECIPES = (
     "adain",
     "style-gan",
     "sgan",
+    "infogan",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}

@@ -5,12 +5,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import equipoise
 from equipoise.core.errors import DataError, RecipeError
+from equipoise.core.seeding import generator
 from equipoise.engine.checkpoint import Checkpoints
+from equipoise.metrics.codes import counted, matched
 from equipoise.runs import run as module
 from equipoise.runs.classified import confusion, shares, supervised_baseline
+from equipoise.runs.codes import by_code, reader
 from equipoise.runs.recipe import Recipe, from_dict, parse_setting, parse_toml, to_toml, with_settings
 from tests.cli.made import TINY
 
@@ -157,3 +161,39 @@ def test_few_labels_are_refused_by_games_that_need_all(tmp_path):
     recipe = with_settings(Recipe(), {"data.labelled": 3})
     with pytest.raises(RecipeError, match="for games that learn from few labels"):
         equipoise.Run.create(recipe, origin="python", folder=tmp_path / "run")
+
+
+# ---------------------------------------------------------------- codes
+
+INFOGAN = QUIET | {
+    "game.kind": "gan",
+    "game.network": NETWORK,
+    "game.z_dim": 8,
+    "game.mutual_information": {"num_categories": 4, "num_continuous": 1, "width": 4},
+}
+
+
+def test_codes_are_shown_in_rows_and_compared_with_classes(tmp_path):
+    run = trained(INFOGAN, tmp_path / "run", **{"training.threads": 1})
+    game = run.trained_game()[0]
+    x = by_code(game, 3, seed=0)
+    assert x.shape == (12, 1, 8, 8)
+    z = torch.randn(3, 8, generator=generator(0, "latents"))
+    z[:, :4] = torch.tensor([0.0, 0.0, 1.0, 0.0])
+    assert torch.equal(x[6:9], game.G(z))  # the third code
+    result = run.evaluate(num=20)
+    rows = {row.name: row.value for row in result.further}
+    held_out = run.parts(run.source()).held_out
+    every = torch.arange(40)
+    told = reader(game)(held_out.examples(every)).argmax(1)
+    table = counted(told, held_out.labels(every), num_codes=4, num_classes=10)
+    assert rows["codes of held-out examples that fit"] == pytest.approx(matched(table).share)
+    assert 0 <= rows["codes of samples that fit a class"] <= 1
+    picture = Image.open(run.folder / "samples" / "codes-step-00000004.png")
+    assert picture.width > 2 * picture.height  # twelve columns, four rows
+
+
+def test_a_game_without_codes_shows_none(tmp_path):
+    run = trained({**QUIET, "game.network": NETWORK}, tmp_path / "run")
+    assert not any("codes" in row.name for row in run.evaluate(num=20).further)
+    assert not list((run.folder / "samples").glob("codes-*"))

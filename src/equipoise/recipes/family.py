@@ -3,9 +3,23 @@
 from equipoise.core.schedule import Schedule
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
+from equipoise.recipes.digits import digits
 from equipoise.runs.generating_games import DenseCritic, SganSettings
-from equipoise.runs.parts import Digits, Mlp
+from equipoise.runs.parts import Digits, Gan, Mlp
 from equipoise.runs.recipe import Judging, Recipe
+from equipoise.runs.techniques import MutualInformation
+
+
+def infogan() -> Recipe:
+    """Ten codes and two directions that nobody named: `equipoise train infogan --data FOLDER`.
+
+    Evaluation shows a row of samples for each code and, where the data has classes, how codes agree with them; the game
+    never sees those.
+    """
+    codes = MutualInformation(weight=1.0, num_categories=10, num_continuous=2)
+    base = digits()
+    game = Gan(network=Mlp(), z_dim=64, loss="non-saturating", penalties={"r1": 0.15}, mutual_information=codes)
+    return base.model_copy(update={"name": "infogan", "game": game})
 
 
 def sgan() -> Recipe:

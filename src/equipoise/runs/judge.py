@@ -20,6 +20,7 @@ from equipoise.engine.checkpoint import Checkpoints
 from equipoise.engine.trainer import Record, Trainer
 from equipoise.games.restorer import Restorer
 from equipoise.metrics.memorisation import memorisation
+from equipoise.runs.codes import agreement
 from equipoise.runs.evaluation import FEWEST, Evaluation, evaluate
 from equipoise.runs.extractors import Extractor
 from equipoise.runs.restored import Restoration, evaluate_restoration, judging_network
@@ -195,6 +196,8 @@ def judged_thoroughly(
     result = evaluate(
         extractor or own, held_out, fake=fake, real_train=train, requested=requested, seed=seed, thorough=True
     )
+    found_codes = tuple(agreement(game, own, parts.held_out, seed=stable_seed(seed, "codes"), place=run.place))
+    result = replace(result, further=(*result.further, *found_codes))
     if own.kind == "coordinates":
         return result, None  # in the plane, every point has near neighbours
     known = parts.train.examples(shuffled(len(parts.train), seed, "copies")[:MOST_KNOWN]).cpu()

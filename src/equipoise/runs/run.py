@@ -36,6 +36,7 @@ from equipoise.engine.trainer import Trainer
 from equipoise.games.answers import Answerer, Choice, PictureGame
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
+from equipoise.runs.codes import SHOWN, by_code, num_codes
 from equipoise.runs.data_check import check_before_training
 from equipoise.runs.environment import environment
 from equipoise.runs.evaluation import Evaluation
@@ -668,8 +669,17 @@ class Run:
         if pairs is not None:
             path = self.folder / "samples" / f"nearest-step-{step:08d}.png"
             self.write_samples(self.in_units(pairs), path, seed=seed, columns=len(pairs) // 2, step=step)
+        if isinstance(game, LatentGame) and num_codes(game) and len(self.examples.shape) == 3:
+            self.write_codes(game, seed=seed, step=step)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
+
+    def write_codes(self, game: LatentGame, *, seed: int, step: int) -> Path:
+        """A labelled PNG of generated examples with one row for each code that the generator discovered."""
+        path = self.folder / "samples" / f"codes-step-{step:08d}.png"
+        with threads(self.recipe.training.threads):
+            x = self.in_units(by_code(game, SHOWN, seed=seed, place=self.place))
+        return self.write_samples(x, path, seed=seed, columns=SHOWN, step=step)
 
     def evaluate_restoration(
         self, *, data: Path | None = None, num: int | None = None, at: At = "newest", source: Source | None = None
