@@ -13,6 +13,7 @@ from equipoise.core.seeding import generator
 from equipoise.engine.checkpoint import Checkpoints
 from equipoise.metrics.codes import counted, matched
 from equipoise.runs import run as module
+from equipoise.runs import translated
 from equipoise.runs.classified import confusion, shares, supervised_baseline
 from equipoise.runs.codes import by_code, reader
 from equipoise.runs.recipe import Recipe, from_dict, parse_setting, parse_toml, to_toml, with_settings
@@ -197,3 +198,94 @@ def test_a_game_without_codes_shows_none(tmp_path):
     run = trained({**QUIET, "game.network": NETWORK}, tmp_path / "run")
     assert not any("codes" in row.name for row in run.evaluate(num=20).further)
     assert not list((run.folder / "samples").glob("codes-*"))
+
+
+# ---------------------------------------------------------------- two domains, pyramids, autoencoders
+
+OTHERS = {k: v for k, v in QUIET.items() if not k.startswith("game.")}
+COGAN = OTHERS | {
+    "game.kind": "cogan",
+    "game.width": 4,
+    "game.z_dim": 4,
+    "data.kind": "unpaired",
+    "data.size": 16,
+    "data.held_out": 20,
+}
+LAPGAN = QUIET | {"game.kind": "lapgan", "game.network": NETWORK, "game.band_width": 4}
+VAEGAN = QUIET | {"game.kind": "vaegan", "game.network": NETWORK}
+AAE = QUIET | {"game.kind": "aae", "game.network": NETWORK, "game.critic_width": 4}
+
+
+@pytest.fixture(scope="module")
+def domains(tmp_path_factory):
+    """Dark and bright noise."""
+    path = tmp_path_factory.mktemp("domains") / "both.npz"
+    draw = np.random.default_rng(0)
+    np.savez(
+        path,
+        a_images=draw.integers(0, 120, (80, 16, 16), np.uint8),
+        b_images=draw.integers(130, 256, (70, 16, 16), np.uint8),
+    )
+    return {"data.path": str(path), "data.a": "a", "data.b": "b"}
+
+
+@pytest.mark.parametrize("settings", [LAPGAN, VAEGAN, AAE], ids=["lapgan", "vaegan", "aae"])
+def test_a_run_trains_is_probed_judged_and_resumed_exactly(settings, tmp_path):
+    recipe = recipe_of(settings)
+    assert from_dict(parse_toml(to_toml(recipe), where="here")) == recipe
+    more = {"watching.probes_every": 2}
+    run = trained(settings, tmp_path / "run", **more)
+    signals = json.loads((run.folder / "signals.jsonl").read_text().splitlines()[-1])["signals"]
+    assert {"probe/logits/fake", "probe/auc/held_out", "watch/real"} <= set(signals)
+    assert weights(resumed_half_way(settings, tmp_path / "torn")) == weights(run)
+    assert run.sample(3).shape == (3, 1, 8, 8)
+
+
+@pytest.mark.parametrize("settings", [VAEGAN, AAE], ids=["vaegan", "aae"])
+def test_an_autoencoder_is_judged_by_what_comes_back_too(settings, tmp_path):
+    run = trained(settings, tmp_path / "run")
+    held_out = run.parts(run.source()).held_out
+    x = held_out.examples(torch.arange(40))
+    row = next(row for row in run.evaluate(num=20).further if row.name.startswith("reconstruction error"))
+    assert row.value == pytest.approx((run.reconstruct(x) - x).square().mean().sqrt().item(), rel=1e-5)
+    assert row.floor == pytest.approx((x - x.mean(0)).square().mean().sqrt().item(), rel=1e-5)
+    picture = Image.open(run.folder / "samples" / "reconstructed-step-00000004.png")
+    assert picture.width > 4 * picture.height  # twelve columns, two rows
+    with pytest.raises(RecipeError, match=r"expected \[1, 8, 8\]"):
+        run.reconstruct(torch.zeros(2, 1, 9, 9))
+
+
+def test_other_games_reconstruct_nothing(tmp_path):
+    run = trained({**QUIET, "game.network": NETWORK}, tmp_path / "run")
+    with pytest.raises(RecipeError, match="use vaegan or aae"):
+        run.reconstruct(torch.zeros(2, 1, 8, 8))
+
+
+def test_a_run_of_two_domains_trains_is_probed_judged_and_resumed_exactly(domains, tmp_path, monkeypatch):
+    monkeypatch.setattr(translated, "JUDGE_STEPS", 8)
+    recipe = recipe_of(COGAN, **domains)
+    assert from_dict(parse_toml(to_toml(recipe), where="here")) == recipe
+    run = trained(COGAN, tmp_path / "run", **domains, **{"watching.probes_every": 2, "judging.at_end": True})
+    entry = json.loads((run.folder / "metrics.json").read_text())[-1]
+    assert set(entry["values"]) == set(entry["given"]) == {"fid", "fid_a", "domain", "domain_a"}
+    assert (entry["given_is"], entry["num_fake"]) == ("real against real", 20)
+    signals = json.loads((run.folder / "signals.jsonl").read_text().splitlines()[-1])["signals"]
+    assert {"probe/logits/fake", "probe/auc/held_out", "watch/real"} <= set(signals)
+    assert weights(resumed_half_way(COGAN, tmp_path / "torn", **domains)) == weights(run)
+    a, b = run.couples(3, seed=1)
+    assert a.shape == b.shape == (3, 1, 16, 16)
+    assert torch.equal(run.sample(3, seed=1), b)
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "message"),
+    [
+        (OTHERS | {"game.kind": "cogan"}, {}, 'Use data.kind = "unpaired"'),
+        (LAPGAN, {"game.num_levels": 2}, "2 bands of images of 8 pixels"),
+        (LAPGAN, {"game.network": {"kind": "progressive"}}, "'progressive' is not valid"),
+        (VAEGAN, {"game.layer": 4}, "the critic has 1 layers of features"),
+    ],
+)
+def test_what_does_not_fit_these_games_is_refused(settings, changes, message, tmp_path):
+    with pytest.raises(RecipeError, match=message):
+        equipoise.Run.create(recipe_of(settings, **changes), origin="python", folder=tmp_path / "run")

@@ -173,3 +173,7 @@ class LatentGame(Game):
     @abstractmethod
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Examples from latents z [N, Z], standard normal, and class numbers [N] int64."""
+
+    def together(self, z: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
+        """All that the same latents become, to be shown side by side: more than one of a game of several domains."""
+        return (self.generate(z, labels),)

@@ -8,7 +8,7 @@ from equipoise.core.errors import RecipeError, nearest
 from equipoise.data.named import PREFIX, is_name
 from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
-from equipoise.recipes.family import infogan, sgan
+from equipoise.recipes.family import aae, cogan, infogan, lapgan, sgan, vaegan
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.multitask import multitask
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
@@ -42,6 +42,10 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "grid": grid,
     "sgan": sgan,
     "infogan": infogan,
+    "cogan": cogan,
+    "lapgan": lapgan,
+    "vaegan": vaegan,
+    "aae": aae,
 }
 
 OF_READING = (

@@ -4,10 +4,20 @@ from equipoise.core.schedule import Schedule
 from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.trainer import Plan
 from equipoise.recipes.digits import digits
-from equipoise.runs.generating_games import DenseCritic, SganSettings
+from equipoise.runs.generating_games import (
+    AaeSettings,
+    CoganSettings,
+    DenseCritic,
+    LapganSettings,
+    SganSettings,
+    VaeganSettings,
+)
 from equipoise.runs.parts import Digits, Gan, Mlp
 from equipoise.runs.recipe import Judging, Recipe
 from equipoise.runs.techniques import MutualInformation
+from equipoise.runs.translating import UnpairedData
+
+RATE = Optimizer(learning_rate=Schedule(start=5e-4, end=5e-5), betas=(0.5, 0.99))
 
 
 def infogan() -> Recipe:
@@ -20,6 +30,58 @@ def infogan() -> Recipe:
     base = digits()
     game = Gan(network=Mlp(), z_dim=64, loss="non-saturating", penalties={"r1": 0.15}, mutual_information=codes)
     return base.model_copy(update={"name": "infogan", "game": game})
+
+
+def cogan() -> Recipe:
+    """Images of two domains that belong together, without pairs: `equipoise train cogan --data FOLDER`.
+
+    In trainA and trainB; or `--set data.a=…` and `--set data.b=…`, as for cyclegan.
+    """
+    return Recipe(
+        name="cogan",
+        game=CoganSettings(width=32),
+        data=UnpairedData(size=32, mirror=False),
+        training=Plan(steps=10_000, batch=64, ema_half_life=20_000, save_every=500),
+        players=dict.fromkeys(("D", "G"), RATE),
+        judging=Judging(metric="fid"),
+    )
+
+
+def lapgan() -> Recipe:
+    """From 4 pixels to 8, by a band of a Laplacian pyramid: `equipoise train lapgan`.
+
+    Of pictures: `--data FOLDER --set data.size=32 --set game.network.kind=dcgan`, and with data.size=64
+    `--set game.num_levels=2`.
+    """
+    return Recipe(
+        name="lapgan",
+        game=LapganSettings(network=Mlp(), band_width=32, z_dim=64, penalties={"r1": 0.15}),
+        data=Digits(),
+        training=Plan(steps=10_000, batch=64, ema_half_life=20_000, save_every=500),
+        players=dict.fromkeys(("D", "G"), RATE),
+    )
+
+
+def vaegan() -> Recipe:
+    """An autoencoder and a GAN in one: `equipoise train vaegan`, and of pictures `--set game.network.kind=dcgan`."""
+    return Recipe(
+        name="vaegan",
+        game=VaeganSettings(network=Mlp(), z_dim=32, penalties={"r1": 0.15}),
+        data=Digits(),
+        training=Plan(steps=8000, batch=64, ema_half_life=20_000, save_every=500),
+        players=dict.fromkeys(("E", "G", "D"), RATE),
+    )
+
+
+def aae() -> Recipe:
+    """An autoencoder with latents like the prior: `equipoise train aae`, of pictures as for vaegan."""
+    return Recipe(
+        name="aae",
+        game=AaeSettings(network=Mlp(), z_dim=8),
+        data=Digits(),
+        training=Plan(steps=8000, batch=64, ema_half_life=20_000, save_every=500),
+        players=dict.fromkeys(("E", "G", "D"), RATE),
+    )
 
 
 def sgan() -> Recipe:

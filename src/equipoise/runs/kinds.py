@@ -1,6 +1,12 @@
 """Which games and data a recipe file can name."""
 
-from equipoise.runs.generating_games import SganSettings
+from equipoise.runs.generating_games import (
+    AaeSettings,
+    CoganSettings,
+    LapganSettings,
+    SganSettings,
+    VaeganSettings,
+)
 from equipoise.runs.multitasking import MultitaskSettings, TasksData
 from equipoise.runs.paired import Pix2PixSettings
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
@@ -23,6 +29,10 @@ GAME_KINDS: dict[str, type[Part]] = {
     "adain": AdainSettings,
     "patch-style": PatchStyleSettings,
     "sgan": SganSettings,
+    "cogan": CoganSettings,
+    "lapgan": LapganSettings,
+    "vaegan": VaeganSettings,
+    "aae": AaeSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,

@@ -34,6 +34,7 @@ from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
 from equipoise.games.answers import Answerer, Choice, PictureGame
+from equipoise.games.autoencoding import Autoencoder
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
 from equipoise.runs.codes import SHOWN, by_code, num_codes
@@ -68,10 +69,12 @@ from equipoise.runs.recipe import (
     to_toml,
     with_settings,
 )
+from equipoise.runs.reconstructed import SHOWN as RECONSTRUCTED
+from equipoise.runs.reconstructed import reconstructions
 from equipoise.runs.report import write_report
 from equipoise.runs.restored import Restoration, evaluate_restoration, judging_network, restored
 from equipoise.runs.restoring import endings_of
-from equipoise.runs.sampling import interpolation, samples, settle
+from equipoise.runs.sampling import interpolation, samples, samples_together, settle
 from equipoise.runs.scores import Scored
 from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher, now, plane
@@ -577,6 +580,25 @@ class Run:
             x = samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
         return self.in_units(x)
 
+    def couples(self, num: int = 16, *, seed: int = 0, at: At = "newest") -> tuple[Tensor, ...]:
+        """What the same latents become in each domain of a game of two, float32 [num, C, H, W] in [-1, 1] each."""
+        latent = self.latent(self.trained_game(at)[0])
+        with threads(self.recipe.training.threads):
+            return samples_together(latent, num, seed=seed, place=self.place)
+
+    def reconstruct(self, x: Tensor, *, at: At = "newest") -> Tensor:
+        """What an autoencoder makes of examples [N, *shape], as the networks see them, on the CPU.
+
+        Raises `RecipeError` for a game that encodes nothing, and for examples of another shape.
+        """
+        game = self.trained_game(at)[0]
+        if not isinstance(game, Autoencoder):
+            raise RecipeError(f"The game of {self.folder} reconstructs nothing: use vaegan or aae.")
+        if tuple(x.shape[1:]) != self.examples.shape:
+            raise RecipeError(f"Examples of shape {list(x.shape[1:])}: expected {list(self.examples.shape)}.")
+        with threads(self.recipe.training.threads):
+            return reconstructions(game, x, self.place)
+
     def interpolate(
         self,
         num_ways: int = 8,
@@ -671,6 +693,11 @@ class Run:
             self.write_samples(self.in_units(pairs), path, seed=seed, columns=len(pairs) // 2, step=step)
         if isinstance(game, LatentGame) and num_codes(game) and len(self.examples.shape) == 3:
             self.write_codes(game, seed=seed, step=step)
+        if isinstance(game, Autoencoder) and len(self.examples.shape) == 3:
+            x = self.parts(source).held_out.examples(torch.arange(RECONSTRUCTED)).cpu()
+            both = torch.cat([x, reconstructions(game, x, self.place)])
+            path = self.folder / "samples" / f"reconstructed-step-{step:08d}.png"
+            self.write_samples(self.in_units(both), path, seed=seed, columns=len(x), step=step)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
 
