@@ -1,5 +1,7 @@
 """Coupled networks, pyramids and encoders: what is shared, what adds up again, shapes and what does not fit."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -54,7 +56,7 @@ def test_a_pyramid_adds_up_to_the_image():
     x = noise(2, 3, 32, 32)
     levels = levels_of(x, 2)
     assert [level.shape[2] for level in levels] == [32, 16, 8]
-    bands = [fine - doubled(coarse) for fine, coarse in zip(levels, levels[1:])]
+    bands = [fine - doubled(coarse) for fine, coarse in pairwise(levels)]
     rebuilt = levels[-1]
     for band in reversed(bands):
         rebuilt = doubled(rebuilt) + band
