@@ -17,7 +17,7 @@ DOMAINS = ("a", "b")
 class CoGAN(LatentGame):
     """One latent becomes an image of each domain; batches are (x_a, x_b), which do not belong together.
 
-    Both domains play the GAN of their own, and each player minimises the sum (Eq. 1). What makes the images belong
+    Both domains play the GAN of their own, and each player minimises the sum (Sec. 3). What makes the images belong
     together are the shared weights: the first layers of G, which say what is seen, and the last ones of D.
     """
 

@@ -97,7 +97,7 @@ class LAPGAN(LatentGame):
         x = self.G[-1](coarse)
         for G, plane in zip(reversed(self.G[:-1]), reversed(planes)):
             smooth = doubled(x)
-            x = smooth + G(plane, smooth)  # Eq. 5
+            x = smooth + G(plane, smooth)
         return x.clamp(-1, 1)
 
     def sample(self, batch: Any) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def matched(table: Int[Tensor, "k c"]) -> Agreement:
     classes: list[int | None] = [None] * len(table)
     for row, column in zip(rows.tolist(), columns.tolist()):
         classes[row] = column
-    return Agreement(float(table[rows, columns].sum() / table.sum()), tuple(classes))
+    return Agreement(int(table[rows, columns].sum()) / int(table.sum()), tuple(classes))
 
 
 def counted(codes: Int[Tensor, "n"], classes: Int[Tensor, "n"], *, num_codes: int, num_classes: int) -> Tensor:

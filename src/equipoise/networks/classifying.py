@@ -1,4 +1,4 @@
-"""Critics that are classifiers: K scores, beside which that of "fake" is 0 (Salimans et al. 2016, App. H)."""
+"""Critics that are classifiers: K scores, beside which that of "fake" is 0 (Salimans et al. 2016, section 5)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -25,7 +25,7 @@ class ClassifierHead(nn.Module):
 
     def forward(self, h: Tensor) -> Verdict:
         with torch.autocast(h.device.type, enabled=False):
-            scores = self.scores(h.to(self.scores.bias.dtype))
+            scores = self.scores(h.to(next(self.parameters()).dtype))
             return Verdict(scores.logsumexp(1), (h,), scores)
 
 
@@ -34,7 +34,7 @@ class DenseClassifier(nn.Module):
     """Examples [N, *shape] to a `Verdict` by dense layers with noise in front of each: the critic for MNIST.
 
     `noise` is the standard deviation of what training adds to the examples and, `hidden_noise`, to each hidden layer.
-    The features are the last hidden layer.
+    For images in [-1, 1] it is twice what it is for such in [0, 1]. The features are the last hidden layer.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class DenseClassifier(nn.Module):
         num_classes: int,
         *,
         widths: Sequence[int] = (1000, 500, 250, 250, 250),
-        noise: float = 0.3,
+        noise: float = 0.6,
         hidden_noise: float = 0.5,
     ):
         super().__init__()
@@ -97,7 +97,7 @@ class ConvolutionalClassifier(nn.Module):
         return self.head(h.mean((2, 3)))
 
 
-def weight_normalised(layer: nn.Linear | nn.Conv2d, *, gain: float) -> nn.Linear | nn.Conv2d:
+def weight_normalised(layer: nn.Linear | nn.Conv2d, *, gain: float) -> nn.Module:
     """The layer with weight normalisation (Salimans & Kingma 2016, Eq. 2), weights of a norm near `gain`, no bias yet.
 
     A gain of √2 keeps the size of signals through ReLU.

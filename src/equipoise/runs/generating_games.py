@@ -55,8 +55,8 @@ class DenseCritic(Part):
 
     kind: Literal["dense"] = "dense"
     widths: tuple[int, ...] = Field(default=(1000, 500, 250, 250, 250), min_length=1)
-    noise: float = Field(default=0.3, ge=0)
-    """Standard deviation of the noise that training adds to examples."""
+    noise: float = Field(default=0.6, ge=0)
+    """Standard deviation of the noise that training adds to examples in [-1, 1]."""
     hidden_noise: float = Field(default=0.5, ge=0)
     """And to each hidden layer."""
 

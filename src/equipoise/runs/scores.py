@@ -7,7 +7,7 @@ from typing import Any
 OF_SAMPLES = ("fid", "kid", "precision", "recall", "density", "coverage")
 OF_PICTURES = ("psnr", "ssim", "perceptual")
 """Metrics of generated examples, and of restored pictures."""
-LOWER = ("fid", "kid", "perceptual", "content", "style", "fid_real", "kid_real", "error")
+LOWER = ("fid", "kid", "perceptual", "content", "style", "fid_real", "kid_real", "fid_a", "error")
 """Metrics of which less is better; of the others, more is."""
 TITLES = {
     "fid": "FID",
@@ -26,6 +26,8 @@ TITLES = {
     "style": "style distance",
     "strokes": "patches taken for the style",
     "mean_score": "mean score of the tasks",
+    "fid_a": "FID of the first domain",
+    "domain_a": "taken for the first domain",
     "worst_class": "accuracy on the worst class",
 }
 """As people read them; names that are not here are read as they are."""
