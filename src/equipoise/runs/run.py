@@ -694,7 +694,8 @@ class Run:
         if isinstance(game, LatentGame) and num_codes(game) and len(self.examples.shape) == 3:
             self.write_codes(game, seed=seed, step=step)
         if isinstance(game, Autoencoder) and len(self.examples.shape) == 3:
-            x = self.parts(source).held_out.examples(torch.arange(RECONSTRUCTED)).cpu()
+            held_out = self.parts(source).held_out
+            x = held_out.examples(torch.arange(min(RECONSTRUCTED, len(held_out)))).cpu()
             both = torch.cat([x, reconstructions(game, x, self.place)])
             path = self.folder / "samples" / f"reconstructed-step-{step:08d}.png"
             self.write_samples(self.in_units(both), path, seed=seed, columns=len(x), step=step)
