@@ -17,6 +17,7 @@ from equipoise.runs import translated
 from equipoise.runs.classified import confusion, shares, supervised_baseline
 from equipoise.runs.codes import by_code, reader
 from equipoise.runs.recipe import Recipe, from_dict, parse_setting, parse_toml, to_toml, with_settings
+from equipoise.runs.report import write_report
 from tests.cli.made import TINY
 
 QUIET = dict(map(parse_setting, TINY)) | {"training.steps": 4, "training.save_every": 2, "data.check": False}
@@ -64,13 +65,18 @@ def test_a_semi_supervised_run_trains_judges_and_resumes_exactly(tmp_path):
     assert set(entry["values"]) == set(entry["given"]) == {"accuracy", "error", "worst_class"}
     assert entry["given_is"] == "supervised only"
     assert entry["num_fake"] == 40
-    table = torch.tensor(entry["further"]["confusion"]["rows_are_true"])
+    table = torch.tensor(entry["found"]["confusion"]["rows_are_true"])
     assert table.sum() == 40
     assert entry["values"]["accuracy"] == pytest.approx((table.diagonal().sum() / 40).item())
     signals = json.loads((run.folder / "signals.jsonl").read_text().splitlines()[-1])["signals"]
     assert {"probe/logits/fake", "probe/auc/held_out", "watch/real"} <= set(signals)
     assert weights(resumed_half_way(SGAN, tmp_path / "torn")) == weights(run)
     assert run.sample(3).shape == (3, 1, 8, 8)
+    page = write_report(run.folder).read_text("utf-8")
+    assert "<h3>Confusions</h3>" in page
+    assert "supervised only" in page
+    assert "equipoise sample" in page
+    assert "equipoise apply" not in page
 
 
 def test_the_confusion_matrix_counts_what_the_averaged_critic_says(tmp_path):

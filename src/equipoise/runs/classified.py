@@ -24,7 +24,7 @@ def classified(run: "Run", game: SGAN, held_out: Source, *, baseline: bool, num:
     """Classify held-out examples, all or so many; the game is in eval mode.
 
     "accuracy" and "error" are shares of all, "worst_class" is the smallest share of a class that is recognised. Beside
-    them stands what the supervised baseline reaches on the same examples; `further` holds the confusion matrix.
+    them stands what the supervised baseline reaches on the same examples; `found` holds the confusion matrix.
     """
     if held_out.classes != run.examples.classes:
         raise DataError(
@@ -33,12 +33,12 @@ def classified(run: "Run", game: SGAN, held_out: Source, *, baseline: bool, num:
         )
     n = min(num or len(held_out), len(held_out))
     table = confusion(run, game, held_out, n)
-    further: dict[str, Any] = {"confusion": {"classes": list(held_out.classes), "rows_are_true": table.tolist()}}
+    found: dict[str, Any] = {"confusion": {"classes": list(held_out.classes), "rows_are_true": table.tolist()}}
     beside: dict[str, float] = {}
     if baseline:
         alone = confusion(run, supervised_baseline(run), held_out, n)
         beside = shares(alone)
-        further["confusion_supervised"] = alone.tolist()
+        found["confusion_supervised"] = alone.tolist()
     return Scored(
         values=shares(table),
         beside=beside,
@@ -47,7 +47,7 @@ def classified(run: "Run", game: SGAN, held_out: Source, *, baseline: bool, num:
         num=n,
         features="the labels of held-out examples",
         more={"labelled": str(run.recipe.data.labelled), "draw": run.recipe.data.draw},
-        further=further,
+        found=found,
         generated=True,
     )
 

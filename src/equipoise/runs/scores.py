@@ -49,7 +49,7 @@ class Scored:
     """The network that judged; scores through different ones do not compare."""
     more: Mapping[str, Any]
     """What else the scores depend on."""
-    further: Mapping[str, Any] = field(default_factory=dict)
+    found: Mapping[str, Any] = field(default_factory=dict)
     """What was found beside the scores, such as a confusion matrix."""
     generated: bool = False
     """Whether the game makes examples from latents, rather than answering pictures."""
@@ -61,6 +61,6 @@ class Scored:
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, numbers and strings."""
         scores = {"values": dict(self.values), "given": dict(self.beside), "given_is": self.of}
-        further: dict[str, Any] = {"further": dict(self.further)} if self.further else {}
-        further |= {"generated": True} if self.generated else {}
-        return {**self.provenance(), **scores, **further, "provenance": self.provenance()}
+        found: dict[str, Any] = {"found": dict(self.found)} if self.found else {}
+        found |= {"generated": True} if self.generated else {}
+        return {**self.provenance(), **scores, **found, "provenance": self.provenance()}
