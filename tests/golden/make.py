@@ -46,6 +46,12 @@ RECIPES = (
     "stylegan2",
     "r3gan",
     "fastgan",
+    "sgan",
+    "infogan",
+    "cogan",
+    "lapgan",
+    "vaegan",
+    "aae",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
@@ -68,6 +74,8 @@ NARROW: dict[str, dict[str, Any]] = {
     "fastgan": {"game.network.width": 8, "game.network.max_width": 16},
 }
 """Of recipes of generation: narrow networks."""
+COUPLED: dict[str, Any] = {"training.batch": 4, "training.steps": STEPS, "data.size": 16, "game.width": 8}
+"""Of two domains that share a generator."""
 
 
 class Losses:
@@ -105,7 +113,8 @@ def play(name: str) -> list[dict[str, float]]:
         if isinstance(load(name)[0].data, UnpairedData):
             volume = (slices() / 2000 * 255).astype(np.uint8)
             np.savez(Path(folder) / "domains.npz", a_images=volume[:40], b_images=255 - volume[40:])
-            settings |= DOMAINS | {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
+            settings |= COUPLED if name == "cogan" else DOMAINS
+            settings |= {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
         if isinstance(load(name)[0].data, StyledData):
             settings |= STYLED | painted(Path(folder))
             settings |= {"game.warmup": 0.5} if name == "style-gan" else {}

@@ -177,3 +177,7 @@ class LatentGame(Game):
     def truncating(self, truncation: float) -> Callable[[Tensor, Tensor | None], Tensor] | None:
         """`generate` at a truncation in (0, 1) of the generator's own; None where it has none and latents are cut."""
         return None
+
+    def together(self, z: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
+        """All that the same latents become, to be shown side by side: more than one of a game of several domains."""
+        return (self.generate(z, labels),)

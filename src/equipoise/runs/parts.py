@@ -102,6 +102,16 @@ class GameSettings(Part):
         """Whether batches are (examples, labels) rather than examples."""
         return False
 
+    @property
+    def semi_supervised(self) -> bool:
+        """Whether it learns from examples of which only some have a label (`data.labelled`)."""
+        return False
+
+    @property
+    def generative(self) -> bool:
+        """Whether it makes examples from latents, although it is judged in a way of its own."""
+        return False
+
     @abstractmethod
     def build(self, examples: Examples) -> Game:
         """The game for such examples. Draws initial weights from torch's global randomness."""
@@ -128,6 +138,9 @@ class DataSettings(Part):
     """Hold out one of several equal parts instead, such as "1/5": runs with 1/5 to 5/5 are a cross-validation."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on so many examples of each class only."""
+    labelled: int | Path | None = None
+    """For semi-supervised games: so many examples of each class have a label, drawn by `draw`, or those whose numbers
+    are in a text file, which are then never held out. The others are trained on without theirs."""
     augmentation: Changes | None = None
     """Training images are changed at random, anew each time: a generator learns to make such images too."""
     draw: int = 0
@@ -137,6 +150,14 @@ class DataSettings(Part):
     mean 0 and deviation 1 ("mean-std"). What is generated comes in the units of the data all the same."""
     check: bool = True
     """Whether files are looked at before training, as `equipoise data check` does; what was found is told."""
+
+    @field_validator("labelled")
+    @classmethod
+    def some_labels(cls, labelled: int | Path | None) -> int | Path | None:
+        """A run can be resumed from any folder."""
+        if isinstance(labelled, int) and labelled < 1:
+            raise ValueError(f"{labelled} labelled examples of each class: expected at least 1, or a text file.")
+        return labelled.expanduser().absolute() if isinstance(labelled, Path) else labelled
 
     @abstractmethod
     def open(self) -> Source:

@@ -43,6 +43,20 @@ def samples(
 
 
 @torch.no_grad()
+def samples_together(
+    game: LatentGame, num: int, *, seed: int, place: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> tuple[Tensor, ...]:
+    """All that `num` latents become, by `LatentGame.together`: float32 [num, *shape] each, on the CPU."""
+    if num < 1:
+        raise RecipeError(f"{num} samples: expected a number of at least 1.")
+    z, training = torch.randn(num, game.z_dim, generator=generator(seed, "latents")), game.training
+    game.eval()
+    parts = [game.together(place(part)) for part in z.split(256)]
+    game.train(training)
+    return tuple(torch.cat([x.float().cpu() for x in several]) for several in zip(*parts))
+
+
+@torch.no_grad()
 def interpolation(
     game: LatentGame,
     num_ways: int,
