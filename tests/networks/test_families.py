@@ -265,7 +265,7 @@ def test_outputs_are_float32_under_autocast(family: str, conditioning):
         verdict = critic(x, labels)
     assert x.dtype == verdict.logits.dtype == torch.float32
     assert verdict.classes is None or verdict.classes.dtype == torch.float32
-    assert verdict.features[0].dtype == torch.bfloat16  # the inside did run in bfloat16
+    assert verdict.features[-1].dtype == torch.bfloat16  # the inside did run in bfloat16
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -299,3 +299,9 @@ def test_the_activation_of_a_perceptron_s_generator_is_chosen():
         nn.init.zeros_(G.out.bias)
     assert leaky(torch.randn(3, 2)).unique().tolist() == pytest.approx([-0.2 * 256])
     assert dead(torch.randn(3, 2)).unique().tolist() == [0.0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_whatever_is_averaged_is_part_of_a_checkpoint(family: str):
+    for network in (built(GENERATORS[family]), built(CRITICS[family])):
+        assert {name for name, _ in network.named_buffers()} <= set(network.state_dict())
