@@ -38,7 +38,7 @@ def by_code(
     z = torch.randn(num, game.z_dim, generator=generator(seed, "latents")).repeat(K, 1)
     z[:, :K] = torch.eye(K).repeat_interleave(num, 0)
     labels = (torch.arange(num) % game.num_classes).repeat(K) if game.num_classes else None
-    return generated(game, z, labels, place)
+    return generated(game, z, labels, place, game.generate)
 
 
 @torch.no_grad()
