@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed                  # one thread, batch 64, 32×32: benchmarks/results/speed.json
     python -m benchmarks.speed --device cuda
+    python -m benchmarks.speed --network stylegan2-64 --batch 16      # 64×64, seconds a step on a CPU
 
 Every loop plays the same game: one move of D, one of G, on one generator forward (the fakes that D learned from are
 those that G is updated on), Adam. Timed are whole steps, on the CPU by process time, after two warm-up steps each.
@@ -25,9 +26,11 @@ from equipoise.engine.optimizers import Optimizer
 from equipoise.engine.precision import has_native_bf16
 from equipoise.engine.trainer import Plan, Trainer
 from equipoise.games.gan import GAN
+from equipoise.games.toolbox import Toolbox
 from equipoise.monitor.record import Record
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.networks.stylegan2 import StyleGAN2Critic, StyleGAN2Generator
 from equipoise.objectives import hinge, non_saturating
 from equipoise.runs.environment import processor_name
 
@@ -45,7 +48,14 @@ NETWORKS = {
         lambda: ResNetCritic(3, SIZE, width=64, normalisation="spectral"),
         hinge,
     ),
+    "stylegan2-64": (
+        lambda: StyleGAN2Generator(Z, 3, 64, width=32, max_width=256, w_dim=128, mapping_layers=2),
+        lambda: StyleGAN2Critic(3, 64, width=32, max_width=256),
+        non_saturating,
+    ),
 }
+SIZES = {"stylegan2-64": 64}
+"""Pixels per side, where they are not `SIZE`."""
 
 
 def bare_loop(network: str, *, batch: int, device: torch.device, optimised: bool) -> Callable[[], None]:
@@ -56,7 +66,7 @@ def bare_loop(network: str, *, batch: int, device: torch.device, optimised: bool
         G, D = G.to(memory_format=torch.channels_last), D.to(memory_format=torch.channels_last)
     optimizer_g = torch.optim.Adam(G.parameters(), 2e-4, (0.0, 0.99), fused=optimised or None)
     optimizer_d = torch.optim.Adam(D.parameters(), 2e-4, (0.0, 0.99), fused=optimised or None)
-    data = real_images(batch, device)
+    data = real_images(batch, device, SIZES.get(network, SIZE))
     if optimised:
         data = data.to(memory_format=torch.channels_last)
 
@@ -88,9 +98,11 @@ def trainer_loop(network: str, *, batch: int, device: torch.device, default: boo
         if default
         else Plan(steps=10**6, batch=batch, precision="fp32", channels_last=False)
     )
-    data = real_images(batch, device)
+    data = real_images(batch, device, SIZES.get(network, SIZE))
     settings = dict.fromkeys("DG", Optimizer())
-    game = GAN(make_g(), make_d(), z_dim=Z, loss=loss)
+    G, D = make_g(), make_d()
+    tools = Toolbox(styled=G if isinstance(G, StyleGAN2Generator) else None)
+    game = GAN(G, D, z_dim=Z, loss=loss, tools=tools)
     trainer = Trainer(
         game, lambda position, size: data, players=settings, plan=plan, observers=[Recording()], device=device
     )
@@ -116,8 +128,8 @@ class Recording:
         pass
 
 
-def real_images(batch: int, device: torch.device) -> torch.Tensor:
-    return (torch.rand(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(device)
+def real_images(batch: int, device: torch.device, size: int) -> torch.Tensor:
+    return (torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(device)
 
 
 def build(network: str, loop: str, variant: str, *, batch: int, device: torch.device) -> tuple[Callable[[], None], str]:

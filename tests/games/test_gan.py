@@ -8,15 +8,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from equipoise.core.errors import RecipeError
 from equipoise.core.game import Clock, Game, LatentGame, Move, Verdict
 from equipoise.core.schedule import Lazy
 from equipoise.engine.conformance import check_game
 from equipoise.games.gan import GAN
+from equipoise.games.terms import PathLength
+from equipoise.games.toolbox import Toolbox
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.networks.stylegan2 import StyleGAN2Critic, StyleGAN2Generator
 from equipoise.objectives import gradient_penalty, hinge, non_saturating, r1, r2, relativistic_pairing, wasserstein
-from equipoise.runs.parts import LOSSES
+from equipoise.runs.parts import LOSSES, Conditional, Examples, Gan
+from equipoise.runs.sampling import samples
 
 NUM_CLASSES = 3
 PENALTIES: dict[str, Any] = {
@@ -242,3 +247,132 @@ def test_what_a_penalty_is_given_is_the_critic_of_the_same_classes():
     game = conditional(penalties={"spy": (spy, 1.0)})
     moves(game, labelled)
     assert seen == [True]
+
+
+# Generators with styles
+
+
+def styled(num_classes: int = 0, **tools: Any) -> GAN:
+    G = StyleGAN2Generator(4, 1, 8, width=4, max_width=4, w_dim=4, mapping_layers=2, decay=0.5, num_classes=num_classes)
+    conditioning: Any = "projection" if num_classes else "none"
+    D = StyleGAN2Critic(1, 8, width=4, max_width=4, group=2, num_classes=num_classes, conditioning=conditioning)
+    return GAN(
+        G,
+        D,
+        z_dim=4,
+        num_classes=num_classes,
+        loss=non_saturating,
+        penalties={"r1": (r1, Lazy(0.5, 2))},
+        tools=Toolbox(styled=G, terms={"G/path_length": (PathLength(), Lazy(2.0, 2))}, **tools),
+    )
+
+
+@pytest.mark.parametrize("num_classes", [0, NUM_CLASSES])
+def test_generators_with_styles_keep_the_promises(num_classes: int):
+    data = labelled if num_classes else images
+    check_game(lambda: styled(num_classes), data, batch=4, steps=4, sample_range=(-1.0, 1.0))
+
+
+def test_the_mean_of_styles_moves_with_the_generator():
+    game = styled()
+    _, move = moves(game, images)
+    assert set(move.remember) == {"G.mean", "states.G_path_length.mean"}
+    assert move.remember["G.mean"].abs().sum() > 0
+    assert game.G.mean.abs().sum() == 0  # the trainer writes it
+
+
+def test_path_length_is_measured_in_styles():
+    game = styled()
+    traced, seen = game.G.traced, []
+
+    def watched(z: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(traced(z))
+        return seen[-1]
+
+    game.G.traced = watched
+    _, move = moves(game, images)
+    styles, x = seen[0]
+    assert styles.shape == (4, game.G.num_styles, 4)
+    assert x.shape == (4, 1, 8, 8)
+    assert move.terms["path_length"].shape == (4,)
+
+
+def test_truncation_is_that_of_the_generator_s_styles():
+    game = styled().eval()
+    z, truncating = torch.randn(3, 4), game.truncating(0.5)
+    assert truncating is not None
+    assert torch.equal(truncating(z, None), game.G(z, truncation=0.5))
+    assert gan().truncating(0.5) is None
+    near = samples(game, 64, seed=0, truncation=0.1)
+    far = samples(game, 64, seed=0)
+    assert near.std(0).mean() < 0.5 * far.std(0).mean()
+
+
+# The families of networks, as recipes build them
+
+FAMILIES: dict[str, Any] = {
+    "stylegan2": {"width": 4, "max_width": 4, "w_dim": 4, "mapping_layers": 2, "group": 2},
+    "r3gan": {"width": 4, "max_width": 4, "num_blocks": 1},
+    "fastgan": {"width": 4, "max_width": 4},
+    "resnet": {"width": 4, "attention": 8},
+}
+TECHNIQUES: dict[str, dict[str, Any]] = {
+    "stylegan2": {"path_length": True, "penalties": {"r1": {"weight": 0.1, "every": 2}}},
+    "r3gan": {"loss": "relativistic-pairing", "penalties": {"r1": 0.1, "r2": 0.1}},
+    "fastgan": {"loss": "hinge", "reconstruction": True, "diffaugment": True},
+    "resnet": {"loss": "hinge"},
+}
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_newer_families_keep_the_promises(family: str, labels: bool):
+    kind = Conditional if labels else Gan
+    network = {"kind": family, **FAMILIES[family]}
+    settings = kind.model_validate({"network": network, "z_dim": 4, **TECHNIQUES[family]})
+    examples = Examples("images", (1, 8, 8), ("a", "b", "c") if labels else ())
+    data = labelled if labels else images
+    check_game(lambda: settings.build(examples), data, batch=4, steps=4, sample_range=(-1.0, 1.0))
+
+
+@pytest.mark.parametrize("family", ["stylegan2", "r3gan"])
+@pytest.mark.parametrize(
+    ("key", "value"), [("dropout", 0.5), ("critic_normalisation", "spectral"), ("initialisation", "orthogonal")]
+)
+def test_what_a_family_does_not_have_is_refused(family: str, key: str, value: Any):
+    with pytest.raises(ValueError, match=f"{key} = .*the {family} networks have their own weights"):
+        Gan.model_validate({"network": {"kind": family, key: value}})
+
+
+class Brighter:
+    """An augmentation without randomness."""
+
+    def __call__(self, x: Tensor, progress: float) -> Tensor:
+        return x + 0.25
+
+    def news(self, real_logits: Tensor, num_examples: int) -> list[tuple[Tensor, Tensor]]:
+        return []
+
+
+def test_the_critic_rebuilds_the_image_as_it_sees_it():
+    settings = Gan.model_validate({"network": {"kind": "fastgan", **FAMILIES["fastgan"]}, "reconstruction": True})
+    game: Any = settings.build(Examples("images", (1, 8, 8)))
+    game.tools = replace(game.tools, augmentations=[Brighter()])
+    game.states["D_reconstruction"].decoder = nn.Identity()  # "rebuilds" the last features
+    x, seen = images(0, 4), []
+    D = game.D
+
+    def told(module: nn.Module, inputs: Any, output: Verdict) -> Verdict:
+        seen.append(inputs[0])
+        return output._replace(features=(inputs[0], inputs[0] * 0))  # as if the features held nothing
+
+    D.register_forward_hook(told)
+    move = next(game.step(iter([x]), Clock()))
+    torch.testing.assert_close(seen[0], x + 0.25)
+    torch.testing.assert_close(move.terms["reconstruction"], (x + 0.25).abs().mean((1, 2, 3)))
+
+
+def test_only_a_critic_that_shows_its_image_can_be_made_to_rebuild_it():
+    settings = Gan.model_validate({"reconstruction": True})
+    with pytest.raises(RecipeError, match=r"game\.reconstruction .* Use network\.kind = fastgan"):
+        settings.build(Examples("images", (1, 8, 8)))

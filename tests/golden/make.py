@@ -43,6 +43,15 @@ RECIPES = (
     "style",
     "adain",
     "style-gan",
+    "stylegan2",
+    "r3gan",
+    "fastgan",
+    "sgan",
+    "infogan",
+    "cogan",
+    "lapgan",
+    "vaegan",
+    "aae",
 )
 STEPS = 10
 SMALL: dict[str, Any] = {"training.batch": 2, "training.steps": STEPS, "data.crop": 24, "game.warmup": 0.5}
@@ -59,6 +68,14 @@ DOMAINS: dict[str, Any] = {
     "game.critic": {"kind": "patch", "width": 8, "num_layers": 1, "normalisation": "instance"},
 }
 """Of recipes without pairs: small networks and squares."""
+NARROW: dict[str, dict[str, Any]] = {
+    "stylegan2": {"training.batch": 4, "game.network.width": 8, "game.network.max_width": 16, "game.network.w_dim": 8},
+    "r3gan": {"training.batch": 4, "game.network.width": 16, "game.network.max_width": 32},
+    "fastgan": {"game.network.width": 8, "game.network.max_width": 16},
+}
+"""Of recipes of generation: narrow networks."""
+COUPLED: dict[str, Any] = {"training.batch": 4, "training.steps": STEPS, "data.size": 16, "game.width": 8}
+"""Of two domains that share a generator."""
 
 
 class Losses:
@@ -81,7 +98,7 @@ class Losses:
 def play(name: str) -> list[dict[str, float]]:
     """The loss terms of the first steps of a shipped recipe, in float64, so that all processors agree; seed 0."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {"training.precision": "fp32", "training.seed": 0}
+        settings = {"training.precision": "fp32", "training.seed": 0} | NARROW.get(name, {})
         if name == "pix2pix":
             write_pairs(Path(folder))
             settings |= SMALL | {"data.path": folder}
@@ -96,7 +113,8 @@ def play(name: str) -> list[dict[str, float]]:
         if isinstance(load(name)[0].data, UnpairedData):
             volume = (slices() / 2000 * 255).astype(np.uint8)
             np.savez(Path(folder) / "domains.npz", a_images=volume[:40], b_images=255 - volume[40:])
-            settings |= DOMAINS | {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
+            settings |= COUPLED if name == "cogan" else DOMAINS
+            settings |= {"data.path": f"{folder}/domains.npz", "data.a": "a", "data.b": "b"}
         if isinstance(load(name)[0].data, StyledData):
             settings |= STYLED | painted(Path(folder))
             settings |= {"game.warmup": 0.5} if name == "style-gan" else {}

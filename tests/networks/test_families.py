@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
+from equipoise.networks.fastgan import FastGANCritic, FastGANGenerator
 from equipoise.networks.mlp import MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
+from equipoise.networks.r3gan import R3GANCritic, R3GANGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
+from equipoise.networks.stylegan2 import StyleGAN2Critic, StyleGAN2Generator
 
 LABELS = torch.tensor([0, 1, 2])
 RESNET_SIZES = [start * 2**k for k in range(1, 7) for start in (4, 5, 6, 7) if start * 2**k <= 256]
@@ -21,14 +24,23 @@ GENERATORS: dict[str, Callable[..., nn.Module]] = {
     "dcgan": lambda size=8, **how: DCGANGenerator(5, 1, size, width=4, **how),
     "resnet": lambda size=8, **how: ResNetGenerator(5, 1, size, width=4, **how),
     "progressive": lambda size=8, **how: ProgressiveGenerator(5, 1, size, width=4, **how),
+    "stylegan2": lambda size=8, **how: StyleGAN2Generator(
+        5, 1, size, width=4, max_width=8, w_dim=6, mapping_layers=2, mixing=0.0, **how
+    ),
+    "r3gan": lambda size=8, **how: R3GANGenerator(5, 1, size, width=4, max_width=8, num_blocks=1, **how),
+    "fastgan": lambda size=8, **how: FastGANGenerator(5, 1, size, width=4, max_width=8, **how),
 }
 CRITICS: dict[str, Callable[..., nn.Module]] = {
     "mlp": lambda size=8, **how: MLPCritic((1, size, size), width=8, **how),
     "dcgan": lambda size=8, **how: DCGANCritic(1, size, width=4, **how),
     "resnet": lambda size=8, **how: ResNetCritic(1, size, width=4, **how),
     "progressive": lambda size=8, **how: ProgressiveCritic(1, size, width=4, **how),
+    "stylegan2": lambda size=8, **how: StyleGAN2Critic(1, size, width=4, max_width=8, **how),
+    "r3gan": lambda size=8, **how: R3GANCritic(1, size, width=4, max_width=8, num_blocks=1, **how),
+    "fastgan": lambda size=8, **how: FastGANCritic(1, size, width=4, max_width=8, **how),
 }
 FAMILIES = list(GENERATORS)
+WITH_NORMS = ["mlp", "dcgan", "resnet", "progressive"]
 OF_FIXED_SIZE = ["mlp", "dcgan", "resnet"]
 
 
@@ -159,7 +171,7 @@ def test_every_weight_of_a_spectral_critic_tends_to_norm_one(family: str):
 
 
 @pytest.mark.parametrize("normalisation", ["none", "batch", "spectral"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", WITH_NORMS)
 def test_eval_mode_changes_no_buffer(family: str, normalisation):
     if family in ("resnet", "progressive") and normalisation == "batch":
         with pytest.raises(ValueError, match="expected critic_normalisation 'spectral' or 'none'"):
@@ -253,7 +265,7 @@ def test_outputs_are_float32_under_autocast(family: str, conditioning):
         verdict = critic(x, labels)
     assert x.dtype == verdict.logits.dtype == torch.float32
     assert verdict.classes is None or verdict.classes.dtype == torch.float32
-    assert verdict.features[0].dtype == torch.bfloat16  # the inside did run in bfloat16
+    assert verdict.features[-1].dtype == torch.bfloat16  # the inside did run in bfloat16
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -287,3 +299,9 @@ def test_the_activation_of_a_perceptron_s_generator_is_chosen():
         nn.init.zeros_(G.out.bias)
     assert leaky(torch.randn(3, 2)).unique().tolist() == pytest.approx([-0.2 * 256])
     assert dead(torch.randn(3, 2)).unique().tolist() == [0.0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_whatever_is_averaged_is_part_of_a_checkpoint(family: str):
+    for network in (built(GENERATORS[family]), built(CRITICS[family])):
+        assert {name for name, _ in network.named_buffers()} <= set(network.state_dict())

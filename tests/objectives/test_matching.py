@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from equipoise.objectives import feature_matching, path_length
+from equipoise.objectives import feature_matching, mean_features, path_length
 
 
 def doubles(*shape: int, seed: int = 0) -> Tensor:
@@ -42,6 +42,19 @@ def test_feature_matching_moves_the_generated_side_only():
 def test_feature_matching_needs_layers_in_pairs(num_real: int, num_fake: int):
     with pytest.raises(ValueError, match=f"{num_real} real and {num_fake} generated"):
         feature_matching((torch.zeros(2, 3),) * num_real, (torch.zeros(2, 3),) * num_fake)
+
+
+def test_mean_features_differ_by_the_mean_absolute_difference_of_each_layer():
+    real = (torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(2, 1, 2, 2))
+    fake = (torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.zeros(2, 1, 2, 2))
+    # means (2, 3) and (1, 1): (1 + 2)/2 = 1.5; second layer 1; their mean
+    assert mean_features(real, fake).item() == pytest.approx(1.25)
+    one, other = doubles(3, 4), doubles(3, 4, seed=1)
+    assert torch.autograd.gradcheck(lambda f: mean_features((one.detach(),), (f,)), (other,))
+    mean_features((one,), (other,)).backward()
+    assert one.grad is None
+    with pytest.raises(ValueError, match="mean_features got 0 real"):
+        mean_features((), ())
 
 
 # Path length

@@ -33,7 +33,7 @@ def sample(
     class_
         Only this class, by name or number; for conditional runs. By default all classes in turn.
     truncation
-        Below 1: latents nearer to the centre, less variety, more typical examples.
+        Below 1: less variety, more typical examples: styles, where there are any, or latents nearer to their centre.
     interpolate
         Rows of eight steps between two latents each.
     at

@@ -33,7 +33,7 @@ def after_training(run: Run) -> None:
         print(f"Samples      {folder / 'samples' / newest.name}")
     if (run.folder / "samples" / "formation.webp").exists():
         print(f"Animation    {folder / 'samples' / 'formation.webp'}")
-    answers = run.examples.given is not None or run.recipe.game.own_scores
+    answers = (run.examples.given is not None or run.recipe.game.own_scores) and not run.recipe.game.generative
     command = f"apply {folder} INPUT OUTPUT" if answers else f"sample {folder} --num 64 --seed 1"
     print(f"Next         equipoise {command}")
 

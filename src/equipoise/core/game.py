@@ -173,3 +173,11 @@ class LatentGame(Game):
     @abstractmethod
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Examples from latents z [N, Z], standard normal, and class numbers [N] int64."""
+
+    def truncating(self, truncation: float) -> Callable[[Tensor, Tensor | None], Tensor] | None:
+        """`generate` at a truncation in (0, 1) of the generator's own; None where it has none and latents are cut."""
+        return None
+
+    def together(self, z: Tensor, labels: Tensor | None = None) -> tuple[Tensor, ...]:
+        """All that the same latents become, to be shown side by side: more than one of a game of several domains."""
+        return (self.generate(z, labels),)

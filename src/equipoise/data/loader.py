@@ -40,9 +40,13 @@ class Loader:
         batch = self.source.batch(chosen, labels=self.with_labels, draw=draw)  # [N, *shape]
         if self.changes is None:
             return batch
-        x, *rest = batch if self.with_labels else (batch,)
-        x = changed(x, self.changes, draw=generator(self.seed, "augmentation", position))
-        return (x, *rest) if rest else x
+        parts = [
+            changed(part, self.changes, draw=generator(self.seed, "augmentation", position, *([k] if k else [])))
+            if part.is_floating_point()
+            else part
+            for k, part in enumerate(batch if self.with_labels else (batch,))
+        ]
+        return tuple(parts) if self.with_labels else parts[0]
 
     def indices(self, position: int, size: int) -> Tensor:
         """Their numbers in the source, int64 [N]."""

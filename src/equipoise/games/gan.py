@@ -151,10 +151,14 @@ class GAN(LatentGame):
 
     def generator_move(self, x: Tensor, y: tuple[Tensor, ...], z: Tensor, fake: Tensor, now: Clock) -> Move:
         """G learns to be taken for real."""
+        styled = self.tools.styled
+        traced = None if styled is None else lambda z: styled.traced(self.coded(z), *y)
         critic = self.unrolled_critic(x, y, z, fake, now) if self.tools.unrolled else self.critic(y, now)
         forged = critic(fake)
         real = critic(x) if self.loss.compares else None
-        round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress, self.tools.packing)
+        round = Round(x, fake, z, real, forged, critic, self.generator(y), now.progress, self.tools.packing, traced)
+        if styled is not None:
+            round.notes += styled.news(self.coded(z), *y)
         terms, watch = {}, {}
         if not self.tools.matching_alone:
             real_logits = forged.logits if real is None else real.logits
@@ -256,9 +260,19 @@ class GAN(LatentGame):
     # ---------------------------------------------------------------- outputs
 
     def generate(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.G(self.coded(z), *self.asked(labels))
+
+    def truncating(self, truncation: float) -> Callable[[Tensor, Tensor | None], Tensor] | None:
+        styled = self.tools.styled
+        if styled is None:
+            return None
+        return lambda z, labels: styled(self.coded(z), *self.asked(labels), truncation=truncation)
+
+    def asked(self, labels: Tensor | None) -> tuple[Tensor, ...]:
+        """The classes that a person asked for, as G takes them."""
         if self.num_classes and labels is None:
             raise ValueError(f"A conditional generator needs labels [N] from 0 to {self.num_classes - 1}: none given.")
-        return self.G(self.coded(z), labels) if self.num_classes else self.G(self.coded(z))
+        return (labels,) if self.num_classes and labels is not None else ()
 
     def sample(self, batch: Any) -> dict[str, Tensor]:
         x, *y = batch if isinstance(batch, tuple | list) else (batch,)

@@ -32,6 +32,8 @@ class Round:
     """From latents to examples."""
     progress: float
     packing: int = 1
+    traced: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    """From latents to styles and the examples made of them, where the generator has styles."""
     notes: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     def logits(self, x: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ from typing import Literal, cast, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from equipoise import objectives
 from equipoise.data.augment import diffaugment, jittered
 from equipoise.games.round import Round, Term
+from equipoise.networks.fastgan import Decoder
 from equipoise.networks.information import CodeReader, Statistics
 
 # ---------------------------------------------------------------- of the critic
@@ -118,6 +120,28 @@ class AdversarialExamples(nn.Module):
     def forward(self, round: Round) -> Tensor:
         attacked = objectives.adversarial_examples(round.logits, round.fake, self.size)
         return objectives.rejection(round.logits(attacked))
+
+
+@final
+class Reconstruction(nn.Module):
+    """Self-supervised critic: a small decoder must rebuild a real image from the critic's last features.
+
+    |Dec(h(x)) - x↓|, averaged over pixels, for real x as the critic sees it (augmented), x↓ at the decoder's size.
+    Features that still hold the image cannot memorise a few training examples by single traits.
+    Default: weight 1; needs the networks of kind fastgan. The paper compares by a perceptual distance, and rebuilds
+    cut-outs of larger features too; here it is the mean absolute difference of whole images.
+    Cost: one small network.
+    Source: Liu et al. 2021, Towards Faster and Stabilized GAN Training (FastGAN), section 3.2.
+    """
+
+    def __init__(self, decoder: Decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, round: Round) -> Tensor:
+        seen, *_, last = round.real_verdict.features
+        rebuilt = self.decoder(last)
+        return objectives.l1(rebuilt, adaptive_avg_pool2d(seen.detach(), rebuilt.shape[2:]))
 
 
 # ---------------------------------------------------------------- of the parameters, for either player
@@ -290,7 +314,8 @@ class MutualInformation(nn.Module):
 class PathLength(nn.Module):
     """Path length regularisation: a step in latent space moves the image by a fixed amount, whatever the direction.
 
-    (‖J_zᵀ y‖ - a)², y ~ N(0, I) / √pixels, a the running mean of the norms.
+    (‖Jᵀ y‖ - a)², J the Jacobian of the image by the latent, y ~ N(0, I) / √pixels, a the running mean of the norms. Of
+    a generator with styles, J is that by the styles of its layers, and ‖·‖² the mean over layers, as in the paper.
     Default: weight 2, every 4 steps, decay of a 0.99.
     Cost: a double backward pass through G, when it is due.
     Source: Karras et al. 2020, Analyzing and Improving the Image Quality of StyleGAN, Eq. 4.
@@ -306,6 +331,7 @@ class PathLength(nn.Module):
     def forward(self, round: Round) -> Tensor:
         with torch.autocast(round.z.device.type, enabled=False):
             z = round.z.detach().float().requires_grad_()
-            penalty, lengths = objectives.path_length(round.generator(z), z, self.mean)
+            latents, x = (z, round.generator(z)) if round.traced is None else round.traced(z)
+            penalty, lengths = objectives.path_length(x, latents, self.mean)
         round.remember(self.mean, torch.lerp(lengths.detach().mean(), self.mean, self.decay))
         return penalty

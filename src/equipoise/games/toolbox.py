@@ -11,6 +11,7 @@ from equipoise.games.jury import Jury, PastCritics
 from equipoise.games.round import Term
 from equipoise.games.throttle import Throttle
 from equipoise.networks.ensemble import Clusters
+from equipoise.networks.stylegan2 import StyleGAN2Generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,8 @@ class Toolbox:
     """How several critics decide together; the critic must answer logits [N, K]."""
     clusters: Clusters | None = None
     """The clusters of specialised critics; part of the critic."""
+    styled: StyleGAN2Generator | None = None
+    """The generator, where it makes examples of styles; their running mean moves with it."""
     past: PastCritics | None = None
     unrolled: int = 0
     throttle: Throttle | None = None

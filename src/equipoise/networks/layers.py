@@ -39,6 +39,19 @@ def check_size(size: int, network: str) -> None:
         )
 
 
+def check_multiple(size: int, network: str) -> None:
+    """Raise ValueError unless the size is 4, 5, 6 or 7 times a power of two, from 8 to 256."""
+    check_size(size, network)
+    spacing = 2 ** ((size // 4).bit_length() - 1)  # of the sizes that work, near this one
+    if size % spacing:
+        below = size - size % spacing
+        above = below + spacing
+        raise ValueError(
+            f"The {network} networks cannot make images of {size}×{size} pixels: expected 4, 5, 6 or 7 times a power "
+            f"of two. The nearest are {below} and {above}: set data.size to one of them, or use the dcgan networks."
+        )
+
+
 def orthogonal_(network: nn.Module) -> None:
     """Orthogonal initial weights and zero biases of every convolution and linear layer (Brock et al. 2019, App. C)."""
     for layer in network.modules():
@@ -120,16 +133,19 @@ class LabelPlanes(nn.Module):
 class CriticHead(nn.Module):
     """From features [N, F] to logits [N] in float32, and to what the kind of conditioning asks for.
 
-    "projection" adds the inner product of the features with an embedding of the class (Miyato & Koyama 2018, Eq. 3);
-    "auxiliary" scores every class as well (Odena et al. 2017).
+    "projection" adds the inner product of the features with an embedding of the class (Miyato & Koyama 2018, Eq. 3),
+    or of a vector [N, E] where there is a `condition_dim`; "auxiliary" scores every class as well (Odena et al. 2017).
     """
 
-    def __init__(self, num_features: int, num_classes: int, by: Conditioning, wrap: Wrap):
+    def __init__(self, num_features: int, num_classes: int, by: Conditioning, wrap: Wrap, *, condition_dim: int = 0):
         super().__init__()
         self.by = by
         self.logit = wrap(nn.Linear(num_features, 1))
         if by == "projection":
-            self.embedding = nn.Embedding(num_classes, num_features)
+            vectors = condition_dim > 0
+            self.embedding = (
+                nn.Linear(condition_dim, num_features) if vectors else nn.Embedding(num_classes, num_features)
+            )
             nn.init.normal_(self.embedding.weight, std=num_features**-0.5)  # as large as the linear layer's output
             wrap(self.embedding)
         if by == "auxiliary":
@@ -137,7 +153,7 @@ class CriticHead(nn.Module):
 
     def forward(self, h: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
         with torch.autocast(h.device.type, enabled=False):
-            h = h.float()
+            h = at_least_float32(h)
             logits = self.logit(h).squeeze(1)
             if self.by == "projection":
                 logits = logits + (self.embedding(labels) * h).sum(1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
 from equipoise.core.game import Verdict
+from equipoise.networks.attention import attention_after
 from equipoise.networks.layers import (
     ConditionalNorm,
     Conditioning,
@@ -16,25 +17,12 @@ from equipoise.networks.layers import (
     Normalisation,
     Wrap,
     check_dropout,
-    check_size,
+    check_multiple,
     orthogonal_,
     start_and_doublings,
     wrap_for,
 )
 from equipoise.networks.minibatch import Minibatch, minibatch_layer
-
-
-def check_multiple(size: int) -> None:
-    """Raise ValueError unless the size is 4, 5, 6 or 7 times a power of two, from 8 to 256."""
-    check_size(size, "resnet")
-    spacing = 2 ** ((size // 4).bit_length() - 1)  # of the sizes that work, near this one
-    if size % spacing:
-        below = size - size % spacing
-        above = below + spacing
-        raise ValueError(
-            f"The resnet networks cannot make images of {size}×{size} pixels: expected 4, 5, 6 or 7 times a power of "
-            f"two. The nearest are {below} and {above}: set data.size to one of them, or use the dcgan networks."
-        )
 
 
 def num_channels(width: int, level: int, size: int) -> int:
@@ -78,23 +66,37 @@ class DownBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Latents z [N, Z] (and labels [N], by conditional batch norm) to images [N, C, size, size] in [-1, 1]."""
+    """Latents z [N, Z] (and labels [N], by conditional batch norm) to images [N, C, size, size] in [-1, 1].
 
-    def __init__(self, z_dim: int, channels: int, size: int, *, width: int = 64, num_classes: int = 0):
+    With `attention`, every place looks at all others where the features have so many pixels per side.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        channels: int,
+        size: int,
+        *,
+        width: int = 64,
+        num_classes: int = 0,
+        attention: int | None = None,
+    ):
         super().__init__()
-        check_multiple(size)
+        check_multiple(size, "resnet")
         self.start, doublings = start_and_doublings(size)
         widths = [num_channels(width, level, size) for level in range(doublings, -1, -1)]  # from small to large
         self.project = nn.Linear(z_dim, widths[0] * self.start**2)
         self.blocks = nn.ModuleList([UpBlock(a, b, num_classes) for a, b in pairwise(widths)])
+        sizes = [self.start * 2**k for k in range(1, len(widths))]
+        self.attention = attention_after(attention, sizes, widths[1:], wrap_for("none"))
         self.norm = nn.BatchNorm2d(widths[-1])
         self.out = nn.Conv2d(widths[-1], channels, 3, padding=1)
         orthogonal_(self)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self.project(z).view(len(z), -1, self.start, self.start)
-        for block in self.blocks:
-            h = block(h, labels)
+        for block, attention in zip(self.blocks, self.attention):
+            h = attention(block(h, labels))
         return torch.tanh(self.out(relu(self.norm(h))).float())  # [N, C, size, size]
 
 
@@ -103,7 +105,7 @@ class ResNetCritic(nn.Module):
 
     The features are summed over positions (Miyato et al. 2018, Table 3), scaled by 1/√positions to keep their size.
     `dropout` is the share of each block's outputs that training leaves out; `minibatch` adds statistics of the batch to
-    the summed features (in groups of `group`, for "deviation").
+    the summed features (in groups of `group`, for "deviation"); `attention` is as in the generator.
     """
 
     def __init__(
@@ -118,9 +120,10 @@ class ResNetCritic(nn.Module):
         dropout: float = 0.0,
         minibatch: Minibatch = "none",
         group: int = 4,
+        attention: int | None = None,
     ):
         super().__init__()
-        check_multiple(size)
+        check_multiple(size, "resnet")
         check_dropout(dropout)
         if normalisation == "batch":
             raise ValueError(
@@ -136,6 +139,9 @@ class ResNetCritic(nn.Module):
             + [DownBlock(a, b, wrap, halve=True) for a, b in pairwise(widths)]
             + [DownBlock(widths[-1], widths[-1], wrap, halve=False) for _ in range(2)]
         )
+        ends = [size // 2**k for k in range(1, halvings + 1)] or [size]
+        sizes = [*ends, ends[-1], ends[-1]]
+        self.attention = attention_after(attention, sizes, [*widths, widths[-1], widths[-1]], wrap)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.minibatch, num_features = minibatch_layer(minibatch, (widths[-1],), group=group, wrap=wrap)
         self.head = CriticHead(num_features, num_classes, conditioning, wrap)
@@ -145,8 +151,9 @@ class ResNetCritic(nn.Module):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Verdict:
         h = x if self.planes is None or labels is None else self.planes(x, labels)
         features = []
-        for block in self.blocks:
-            h = self.dropout(block(h))  # before the next ReLU or after it is the same: dropout only scales by 0 or up
+        for block, attention in zip(self.blocks, self.attention):
+            # Dropout before the next ReLU or after it is the same: it only scales by 0 or up.
+            h = self.dropout(attention(block(h)))
             features.append(h)
         pooled = relu(h).sum(dim=(2, 3)) / math.sqrt(self.positions)  # [N, F]
         logits, classes = self.head(self.minibatch(pooled), labels)

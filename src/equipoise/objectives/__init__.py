@@ -36,7 +36,7 @@ from equipoise.objectives.diversity import (
     squared_code,
     top_k,
 )
-from equipoise.objectives.matching import PathLength, feature_matching, path_length
+from equipoise.objectives.matching import PathLength, feature_matching, mean_features, path_length
 from equipoise.objectives.penalties import (
     Critic,
     GradientPenalty,
@@ -113,6 +113,7 @@ __all__ = [
     "latent_consistency",
     "least_squares",
     "lecam",
+    "mean_features",
     "minimax",
     "mode_seeking",
     "non_saturating",

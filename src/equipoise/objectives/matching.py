@@ -18,14 +18,33 @@ def feature_matching(real_features: tuple[Tensor, ...], fake_features: tuple[Ten
     Cost: one more pass of D on real examples in each of G's moves.
     Source: Salimans et al. 2016, Sec. 3.1.
     """
-    if not real_features or len(real_features) != len(fake_features):
-        raise ValueError(
-            f"feature_matching got {len(real_features)} real and {len(fake_features)} generated layers: expected as "
-            "many of both, at least one. Pass the features of one critic that returns some."
-        )
+    check_layers("feature_matching", real_features, fake_features)
     pairs = [(full(real.detach()), full(fake)) for real, fake in zip(real_features, fake_features)]
     layers = [(real.mean(0) - fake.mean(0)).square().mean() for real, fake in pairs]
     return torch.stack(layers).mean()
+
+
+def mean_features(real_features: tuple[Tensor, ...], fake_features: tuple[Tensor, ...]) -> Float[Tensor, ""]:
+    """Feature matching by absolute differences: the loss of G in the authors' semi-supervised trainings.
+
+    mean over the features of |E h(x) - E h(G(z))| for each layer h [N, ...], averaged over layers. A scalar, and no
+    gradient on the real side, as `feature_matching`.
+    Default: weight 1, alone, on the critic's last layer.
+    Cost: one more pass of D on real examples in each of G's moves.
+    Source: Salimans et al. 2016, Sec. 3.1 and 5.
+    """
+    check_layers("mean_features", real_features, fake_features)
+    pairs = [(full(real.detach()), full(fake)) for real, fake in zip(real_features, fake_features)]
+    return torch.stack([(real.mean(0) - fake.mean(0)).abs().mean() for real, fake in pairs]).mean()
+
+
+def check_layers(name: str, real_features: tuple[Tensor, ...], fake_features: tuple[Tensor, ...]) -> None:
+    """Raise ValueError unless there are as many layers of both."""
+    if not real_features or len(real_features) != len(fake_features):
+        raise ValueError(
+            f"{name} got {len(real_features)} real and {len(fake_features)} generated layers: expected as "
+            "many of both, at least one. Pass the features of one critic that returns some."
+        )
 
 
 def full(features: Tensor) -> Tensor:

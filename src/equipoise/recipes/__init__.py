@@ -8,6 +8,8 @@ from equipoise.core.errors import RecipeError, nearest
 from equipoise.data.named import PREFIX, is_name
 from equipoise.recipes.conditional import conditional
 from equipoise.recipes.digits import conditional_digits, digits
+from equipoise.recipes.family import aae, cogan, infogan, lapgan, sgan, vaegan
+from equipoise.recipes.generation import fastgan, r3gan, r3gan_64, r3gan_256, stylegan2, stylegan2_64, stylegan2_256
 from equipoise.recipes.images import images, sngan
 from equipoise.recipes.multitask import multitask
 from equipoise.recipes.restoration import ct, denoising, inpainting, sr4
@@ -25,6 +27,13 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "images": images,
     "conditional": conditional,
     "sngan": sngan,
+    "stylegan2": stylegan2,
+    "stylegan2-64": stylegan2_64,
+    "stylegan2-256": stylegan2_256,
+    "r3gan": r3gan,
+    "r3gan-64": r3gan_64,
+    "r3gan-256": r3gan_256,
+    "fastgan": fastgan,
     "sr4": sr4,
     "inpainting": inpainting,
     "denoising": denoising,
@@ -39,6 +48,12 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "style-gan": style_gan,
     "ring": ring,
     "grid": grid,
+    "sgan": sgan,
+    "infogan": infogan,
+    "cogan": cogan,
+    "lapgan": lapgan,
+    "vaegan": vaegan,
+    "aae": aae,
 }
 
 OF_READING = (

@@ -16,6 +16,7 @@ from equipoise.engine.trainer import Plan
 from equipoise.games import augmentation, jury, terms
 from equipoise.games.gan import clip_weights
 from equipoise.games.throttle import Throttle
+from equipoise.networks.attention import SelfAttention
 from equipoise.networks.ensemble import Specialists
 from equipoise.networks.initialisation import initialise
 from equipoise.networks.minibatch import MinibatchDeviation, MinibatchDiscrimination, pack
@@ -155,6 +156,13 @@ def entries() -> list[Entry]:
         ("Regularisers", "latent-consistency", "game.latent_consistency=true", terms.LatentConsistency),
         ("Regularisers", "lecam", "game.lecam=true", terms.LeCam),
         ("Regularisers", "adversarial-examples", "game.adversarial_examples=true", terms.AdversarialExamples),
+        (
+            "Regularisers",
+            "reconstruction",
+            "game.reconstruction=true",
+            terms.Reconstruction,
+            "game.network.kind=fastgan",
+        ),
         ("Regularisers", "path-length", "game.path_length=true", terms.PathLength),
         ("Against collapse", "feature-matching", "game.feature_matching=true", terms.matched_features),
         (
@@ -188,6 +196,7 @@ def entries() -> list[Entry]:
         ("Training", "simultaneous", "game.order=simultaneous", HERE["simultaneous"]),
         ("Training", "lookahead", "training.lookahead=true", Lookahead),
         ("Training", "progressive-growing", "game.network.kind=progressive", ProgressiveGenerator),
+        ("Training", "self-attention", "game.network.attention=8", SelfAttention, "game.network.kind=resnet"),
         ("Training", "initialisation", "game.network.initialisation=orthogonal", initialise),
         (
             "Training",

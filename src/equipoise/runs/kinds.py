@@ -1,5 +1,12 @@
 """Which games and data a recipe file can name."""
 
+from equipoise.runs.generating_games import (
+    AaeSettings,
+    CoganSettings,
+    LapganSettings,
+    SganSettings,
+    VaeganSettings,
+)
 from equipoise.runs.multitasking import MultitaskSettings, TasksData
 from equipoise.runs.paired import Pix2PixSettings
 from equipoise.runs.parts import Conditional, Digits, Files, Gan, Hub, Stack, Toy
@@ -21,6 +28,11 @@ GAME_KINDS: dict[str, type[Part]] = {
     "style": StyleSettings,
     "adain": AdainSettings,
     "patch-style": PatchStyleSettings,
+    "sgan": SganSettings,
+    "cogan": CoganSettings,
+    "lapgan": LapganSettings,
+    "vaegan": VaeganSettings,
+    "aae": AaeSettings,
 }
 DATA_KINDS: dict[str, type[Part]] = {
     "digits": Digits,

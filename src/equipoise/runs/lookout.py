@@ -111,7 +111,7 @@ class Lookout:
             self.scene,
             train=train.x,
             held_out=held_out.x,
-            train_labels=train.labels,
+            train_labels=None if train.labels is None or (train.labels < 0).any() else train.labels,
             train_logits=game.judge(train.batch),
             held_out_logits=game.judge(held_out.batch),
         )

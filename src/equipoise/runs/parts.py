@@ -27,13 +27,14 @@ from equipoise.engine.trainer import Plan
 from equipoise.games.answers import Choice
 from equipoise.games.gan import GAN
 from equipoise.networks.dcgan import DCGANCritic, DCGANGenerator
-from equipoise.networks.initialisation import Initialisation, initialise
+from equipoise.networks.initialisation import initialise
 from equipoise.networks.layers import Conditioning, GeneratorNormalisation, Normalisation
 from equipoise.networks.minibatch import Minibatch
 from equipoise.networks.mlp import Activation, MLPCritic, MLPGenerator
 from equipoise.networks.progressive import ProgressiveCritic, ProgressiveGenerator
 from equipoise.networks.resnet import ResNetCritic, ResNetGenerator
 from equipoise.objectives.balance import BALANCERS, AnyBalancer
+from equipoise.runs.generating import Fastgan, NetworkSettings, R3gan, Stylegan2, image_shape
 from equipoise.runs.scores import Scored
 from equipoise.runs.techniques import Part, Techniques, Weight
 
@@ -101,6 +102,16 @@ class GameSettings(Part):
         """Whether batches are (examples, labels) rather than examples."""
         return False
 
+    @property
+    def semi_supervised(self) -> bool:
+        """Whether it learns from examples of which only some have a label (`data.labelled`)."""
+        return False
+
+    @property
+    def generative(self) -> bool:
+        """Whether it makes examples from latents, although it is judged in a way of its own."""
+        return False
+
     @abstractmethod
     def build(self, examples: Examples) -> Game:
         """The game for such examples. Draws initial weights from torch's global randomness."""
@@ -127,6 +138,9 @@ class DataSettings(Part):
     """Hold out one of several equal parts instead, such as "1/5": runs with 1/5 to 5/5 are a cross-validation."""
     per_class: int | None = Field(default=None, ge=1)
     """Train on so many examples of each class only."""
+    labelled: int | Path | None = None
+    """For semi-supervised games: so many examples of each class have a label, drawn by `draw`, or those whose numbers
+    are in a text file, which are then never held out. The others are trained on without theirs."""
     augmentation: Changes | None = None
     """Training images are changed at random, anew each time: a generator learns to make such images too."""
     draw: int = 0
@@ -136,6 +150,14 @@ class DataSettings(Part):
     mean 0 and deviation 1 ("mean-std"). What is generated comes in the units of the data all the same."""
     check: bool = True
     """Whether files are looked at before training, as `equipoise data check` does; what was found is told."""
+
+    @field_validator("labelled")
+    @classmethod
+    def some_labels(cls, labelled: int | Path | None) -> int | Path | None:
+        """A run can be resumed from any folder."""
+        if isinstance(labelled, int) and labelled < 1:
+            raise ValueError(f"{labelled} labelled examples of each class: expected at least 1, or a text file.")
+        return labelled.expanduser().absolute() if isinstance(labelled, Path) else labelled
 
     @abstractmethod
     def open(self) -> Source:
@@ -234,31 +256,6 @@ Penalties = Annotated[dict[PenaltyName, Weight], BeforeValidator(without_absent)
 # ---------------------------------------------------------------- networks
 
 
-class NetworkSettings(Part):
-    """A generator and a critic of one family."""
-
-    width: int = Field(default=64, ge=1)
-    critic_width: int | None = Field(default=None, ge=1)
-    """By default that of the generator."""
-    critic_normalisation: Normalisation = "none"
-    initialisation: Initialisation | None = None
-    """By default each family's own."""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    """The share of the critic's features that training leaves out."""
-    minibatch: Minibatch = "none"
-    """What the critic sees of the other examples of a batch."""
-    group: int = Field(default=4, ge=1)
-    """Examples that minibatch deviation compares."""
-
-    @abstractmethod
-    def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """From latents (and labels) to examples."""
-
-    @abstractmethod
-    def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
-        """From examples (and labels) to a `Verdict`."""
-
-
 class Mlp(NetworkSettings):
     """Multi-layer perceptrons, for points, vectors and very small images."""
 
@@ -337,10 +334,14 @@ class Resnet(NetworkSettings):
 
     kind: Literal["resnet"] = "resnet"
     critic_normalisation: Normalisation = "spectral"
+    attention: int | None = Field(default=None, ge=4, le=128)
+    """Pixels per side of the features where every place looks at all others, such as 16 of images of 32 or more."""
 
     def generator(self, z_dim: int, shape: tuple[int, ...], num_classes: int) -> nn.Module:
         channels, size = image_shape(shape, "resnet")
-        return ResNetGenerator(z_dim, channels, size, width=self.width, num_classes=num_classes)
+        return ResNetGenerator(
+            z_dim, channels, size, width=self.width, num_classes=num_classes, attention=self.attention
+        )
 
     def critic(self, shape: tuple[int, ...], num_classes: int, conditioning: Conditioning) -> nn.Module:
         channels, size = image_shape(shape, "resnet")
@@ -354,6 +355,7 @@ class Resnet(NetworkSettings):
             dropout=self.dropout,
             minibatch=self.minibatch,
             group=self.group,
+            attention=self.attention,
         )
 
 
@@ -400,16 +402,7 @@ class Progressive(NetworkSettings):
         )
 
 
-def image_shape(shape: tuple[int, ...], network: str) -> tuple[int, int]:
-    """Channels and size of square images. Raises ValueError for anything else."""
-    if len(shape) != 3 or shape[1] != shape[2]:
-        raise ValueError(
-            f"The {network} networks make square images; the data has shape {shape}. Use --set game.network.kind=mlp."
-        )
-    return shape[0], shape[1]
-
-
-Network = Annotated[Mlp | Dcgan | Resnet | Progressive, Field(discriminator="kind")]
+Network = Annotated[Mlp | Dcgan | Resnet | Progressive | Stylegan2 | R3gan | Fastgan, Field(discriminator="kind")]
 
 # ---------------------------------------------------------------- games
 

@@ -71,6 +71,8 @@ class Judging(Part):
         "style",
         "strokes",
         "mean_score",
+        "accuracy",
+        "error",
     ] = "fid"
     """Says which state is the best; of restored pictures psnr, ssim or perceptual, of other games what they measure."""
     patience: int | None = Field(default=None, ge=1)

@@ -202,7 +202,10 @@ def _measurements(run: _Run) -> list[dict[str, Any]]:
                 "interval": _interval(last.get("fid_interval")),
                 "cautions": last.get("cautions") or [],
                 "memorisation": _memorisation(last.get("memorisation")),
-                "nearest": _nearest(run, last),
+                "nearest": _evaluated(run, last, "nearest"),
+                "codes": _evaluated(run, last, "codes"),
+                "reconstructed": _evaluated(run, last, "reconstructed"),
+                "confusion": _confusion(last),
                 "agreement": f"{100 * last['agreement']:.1f} %" if last.get("agreement") is not None else "",
                 "curves": _metric_curves(evaluations),
                 "classes": class_chart(shares) if shares else None,
@@ -221,10 +224,21 @@ def _memorisation(found: dict[str, Any] | None) -> str:
     return f"{str(found['verdict']).capitalize()}. {found['reason']}" if found else ""
 
 
-def _nearest(run: _Run, evaluation: dict[str, Any]) -> dict[str, str] | None:
-    """The fakes that resemble a training example most, above those examples."""
-    path = run.folder / "samples" / f"nearest-step-{int(evaluation.get('step') or 0):08d}.png"
+def _evaluated(run: _Run, evaluation: dict[str, Any], name: str) -> dict[str, str] | None:
+    """A picture that an evaluation made: what it is called, of its step."""
+    path = run.folder / "samples" / f"{name}-step-{int(evaluation.get('step') or 0):08d}.png"
     return _picture(path) if path.exists() else None
+
+
+def _confusion(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a confusion matrix, where there is one of at most 50 classes: name, counts, shares of the class."""
+    found = (evaluation.get("found") or {}).get("confusion") or {"classes": [], "rows_are_true": []}
+    if len(found["classes"]) > 50:
+        return []
+    return [
+        {"name": name, "cells": [(count, round(100 * count / max(sum(row), 1))) for count in row]}
+        for name, row in zip(found["classes"], found["rows_are_true"])
+    ]
 
 
 def _measures(values: dict[str, Any]) -> list[str]:
@@ -283,7 +297,8 @@ def _commands(run: _Run) -> list[tuple[str, str]]:
 
 def _answers(run: _Run) -> bool:
     """Whether the game answers pictures, rather than making them from latents."""
-    return any(isinstance(entry, dict) and entry.get("given") is not None for entry in run.metrics)
+    judged = [entry for entry in run.metrics if isinstance(entry, dict) and not entry.get("generated")]
+    return any(entry.get("given") is not None for entry in judged)
 
 
 def _signals_of(run: _Run, index: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from equipoise.core.errors import (
 )
 from equipoise.core.game import Game, LatentGame
 from equipoise.core.seeding import stable_seed
+from equipoise.data.labelled import PartlyLabelled, keeping, listed, of_all, partly_labelled, told_of
 from equipoise.data.loader import Loader
 from equipoise.data.source import Source, Split, TaskFacts, ending, few, folded, split
 from equipoise.data.standardise import Standard, measured, standardised, windowed
@@ -33,8 +34,10 @@ from equipoise.doctor.autopilot import Apply, GiveUp
 from equipoise.engine.checkpoint import Checkpoints, Snapshot
 from equipoise.engine.trainer import Trainer
 from equipoise.games.answers import Answerer, Choice, PictureGame
+from equipoise.games.autoencoding import Autoencoder
 from equipoise.monitor.grids import grid, scatter
 from equipoise.runs import features
+from equipoise.runs.codes import SHOWN, by_code, num_codes
 from equipoise.runs.data_check import check_before_training
 from equipoise.runs.environment import environment
 from equipoise.runs.evaluation import Evaluation
@@ -66,10 +69,12 @@ from equipoise.runs.recipe import (
     to_toml,
     with_settings,
 )
+from equipoise.runs.reconstructed import SHOWN as RECONSTRUCTED
+from equipoise.runs.reconstructed import reconstructions
 from equipoise.runs.report import write_report
 from equipoise.runs.restored import Restoration, evaluate_restoration, judging_network, restored
 from equipoise.runs.restoring import endings_of
-from equipoise.runs.sampling import interpolation, samples, settle
+from equipoise.runs.sampling import interpolation, samples, samples_together, settle
 from equipoise.runs.scores import Scored
 from equipoise.runs.view import View
 from equipoise.runs.watcher import Watcher, now, plane
@@ -130,7 +135,8 @@ class Run:
         examples = replace(examples, tasks=source.tasks)
         draft = cls(folder, recipe, origin, examples, source)
         how = recipe.data.standardise
-        standard = recipe.data.fixed_standard if how == "none" else measured(draft.divided(source).train, how)
+        known = recipe.data.fixed_standard
+        standard = known if how == "none" else measured(draft.divided_and_told(source)[0].train, how)
         return replace(draft, standard=standard)
 
     @classmethod
@@ -392,12 +398,32 @@ class Run:
         return (self.opened or self.recipe.data.open()).to(self.device)
 
     def parts(self, source: Source) -> Split:
-        """Examples to train on, and examples that are never trained on: both standardised, if the recipe says so."""
-        parts = self.divided(source)
-        if self.recipe.data.standardise == "none":
-            return parts
-        assert self.standard is not None
-        return Split(*(standardised(part, self.standard) for part in parts))
+        """Examples to train on, and examples that are never trained on: both standardised, if the recipe says so.
+
+        For semi-supervised games those to train on tell some labels alone.
+        """
+        parts, told = self.divided_and_told(source)
+        if self.recipe.data.standardise != "none":
+            assert self.standard is not None
+            parts = Split(*(standardised(part, self.standard) for part in parts))
+        return parts if told is None else parts._replace(train=partly_labelled(parts.train, told))
+
+    def divided_and_told(self, source: Source) -> tuple[Split, Tensor | None]:
+        """Both parts, and which examples of the first have a label, where only some have. Raises `RecipeError`."""
+        labelled, draw = self.recipe.data.labelled, self.recipe.data.draw
+        if not self.recipe.game.semi_supervised:
+            if labelled is not None:
+                raise RecipeError(
+                    f"data.labelled = {labelled} is for games that learn from few labels, such as sgan. Leave it out; "
+                    "data.per_class trains on few examples."
+                )
+            return self.divided(source), None
+        if not isinstance(labelled, Path):
+            parts = self.divided(source)
+            return parts, of_all(parts.train) if labelled is None else told_of(parts.train, labelled, seed=draw)
+        if self.recipe.data.per_class is not None:
+            raise RecipeError("data.per_class leaves examples out that data.labelled may list. Use one of the two.")
+        return keeping(source, listed(labelled, len(source)), self.divided)
 
     def divided(self, source: Source) -> Split:
         """Examples to train on, and examples that are never trained on: at most three tenths; in the data's units."""
@@ -554,6 +580,25 @@ class Run:
             x = samples(latent, num, seed=seed, labels=labels, truncation=truncation, place=self.place)
         return self.in_units(x)
 
+    def couples(self, num: int = 16, *, seed: int = 0, at: At = "newest") -> tuple[Tensor, ...]:
+        """What the same latents become in each domain of a game of two, float32 [num, C, H, W] in [-1, 1] each."""
+        latent = self.latent(self.trained_game(at)[0])
+        with threads(self.recipe.training.threads):
+            return samples_together(latent, num, seed=seed, place=self.place)
+
+    def reconstruct(self, x: Tensor, *, at: At = "newest") -> Tensor:
+        """What an autoencoder makes of examples [N, *shape], as the networks see them, on the CPU.
+
+        Raises `RecipeError` for a game that encodes nothing, and for examples of another shape.
+        """
+        game = self.trained_game(at)[0]
+        if not isinstance(game, Autoencoder):
+            raise RecipeError(f"The game of {self.folder} reconstructs nothing: use vaegan or aae.")
+        if tuple(x.shape[1:]) != self.examples.shape:
+            raise RecipeError(f"Examples of shape {list(x.shape[1:])}: expected {list(self.examples.shape)}.")
+        with threads(self.recipe.training.threads):
+            return reconstructions(game, x, self.place)
+
     def interpolate(
         self,
         num_ways: int = 8,
@@ -646,8 +691,23 @@ class Run:
         if pairs is not None:
             path = self.folder / "samples" / f"nearest-step-{step:08d}.png"
             self.write_samples(self.in_units(pairs), path, seed=seed, columns=len(pairs) // 2, step=step)
+        if isinstance(game, LatentGame) and num_codes(game) and len(self.examples.shape) == 3:
+            self.write_codes(game, seed=seed, step=step)
+        if isinstance(game, Autoencoder) and len(self.examples.shape) == 3:
+            held_out = self.parts(source).held_out
+            x = held_out.examples(torch.arange(min(RECONSTRUCTED, len(held_out)))).cpu()
+            both = torch.cat([x, reconstructions(game, x, self.place)])
+            path = self.folder / "samples" / f"reconstructed-step-{step:08d}.png"
+            self.write_samples(self.in_units(both), path, seed=seed, columns=len(x), step=step)
         write_entries(self.folder, [*entries(self.folder), metrics_entry(step, result)])
         return result
+
+    def write_codes(self, game: LatentGame, *, seed: int, step: int) -> Path:
+        """A labelled PNG of generated examples with one row for each code that the generator discovered."""
+        path = self.folder / "samples" / f"codes-step-{step:08d}.png"
+        with threads(self.recipe.training.threads):
+            x = self.in_units(by_code(game, SHOWN, seed=seed, place=self.place))
+        return self.write_samples(x, path, seed=seed, columns=SHOWN, step=step)
 
     def evaluate_restoration(
         self, *, data: Path | None = None, num: int | None = None, at: At = "newest", source: Source | None = None
@@ -736,6 +796,8 @@ class Run:
         folder = self.folder / "features"
         if (folder / "extractor.json").exists():
             return features.load(folder)
+        if isinstance(train, PartlyLabelled):
+            train = train.known
         extractor = features.fit_feature_net(train, held_out=held_out)
         features.save(extractor, folder)
         return extractor

@@ -28,15 +28,32 @@ def samples(
 ) -> Tensor:
     """Examples float32 [num, *shape] on the CPU; a function of its arguments alone.
 
-    A conditional game without `labels` [num] gets every class in turn, equally often. `truncation` below 1 redraws
-    latents beyond ±2 · truncation (Brock et al. 2019, Sec. 3.1): less variety, more typical.
+    A conditional game without `labels` [num] gets every class in turn, equally often. `truncation` below 1 is less
+    variety, more typical: styles move towards their mean (Karras et al. 2019, App. B) where the generator has styles;
+    else latents beyond ±2 · truncation are redrawn (Brock et al. 2019, Sec. 3.1).
     """
     if num < 1:
         raise RecipeError(f"{num} samples: expected a number of at least 1.")
-    z = truncated(torch.randn(num, game.z_dim, generator=generator(seed, "latents")), truncation, seed=seed)
+    z = torch.randn(num, game.z_dim, generator=generator(seed, "latents"))
+    own = game.truncating(truncation) if 0 < truncation < 1 else None
+    z = z if own else truncated(z, truncation, seed=seed)
     if labels is None and game.num_classes:
         labels = torch.arange(num) * game.num_classes // num
-    return generated(game, z, labels, place)
+    return generated(game, z, labels, place, own or game.generate)
+
+
+@torch.no_grad()
+def samples_together(
+    game: LatentGame, num: int, *, seed: int, place: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> tuple[Tensor, ...]:
+    """All that `num` latents become, by `LatentGame.together`: float32 [num, *shape] each, on the CPU."""
+    if num < 1:
+        raise RecipeError(f"{num} samples: expected a number of at least 1.")
+    z, training = torch.randn(num, game.z_dim, generator=generator(seed, "latents")), game.training
+    game.eval()
+    parts = [game.together(place(part)) for part in z.split(256)]
+    game.train(training)
+    return tuple(torch.cat([x.float().cpu() for x in several]) for several in zip(*parts))
 
 
 @torch.no_grad()
@@ -59,15 +76,21 @@ def interpolation(
         labels = torch.arange(num_ways) % game.num_classes
     if labels is not None:
         labels = labels[:num_ways].repeat_interleave(num_steps)
-    return generated(game, z.flatten(0, 1), labels, place)
+    return generated(game, z.flatten(0, 1), labels, place, game.generate)
 
 
-def generated(game: LatentGame, z: Tensor, labels: Tensor | None, place: Callable[[Tensor], Tensor]) -> Tensor:
+def generated(
+    game: LatentGame,
+    z: Tensor,
+    labels: Tensor | None,
+    place: Callable[[Tensor], Tensor],
+    generate: Callable[[Tensor, Tensor | None], Tensor],
+) -> Tensor:
     """Examples from latents, 256 at a time, in eval mode; the game's mode is as before afterwards."""
     training = game.training
     game.eval()
     x = [
-        game.generate(place(z[i : i + 256]), None if labels is None else place(labels[i : i + 256])).float().cpu()
+        generate(place(z[i : i + 256]), None if labels is None else place(labels[i : i + 256])).float().cpu()
         for i in range(0, len(z), 256)
     ]
     game.train(training)

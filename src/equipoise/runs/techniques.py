@@ -19,7 +19,9 @@ from equipoise.games.round import Term
 from equipoise.games.throttle import Throttle
 from equipoise.games.toolbox import Toolbox
 from equipoise.networks.ensemble import Clusters, Critics, Specialists
+from equipoise.networks.fastgan import Decoder, FastGANCritic
 from equipoise.networks.information import CodeReader, Statistics
+from equipoise.networks.stylegan2 import StyleGAN2Generator
 from equipoise.objectives import Adversarial, with_targets
 
 
@@ -155,6 +157,21 @@ class AdversarialExamples(Technique):
 
     def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
         return {"D/adversarial_examples": (terms.AdversarialExamples(self.size), self.weight)}
+
+
+class Reconstruction(Technique):
+    """`games.terms.Reconstruction`."""
+
+    weight: Weight = 1.0
+
+    def terms(self, G: nn.Module, D: nn.Module) -> dict[str, tuple[Term, Weight]]:
+        if not isinstance(D, FastGANCritic):
+            raise RecipeError(
+                "game.reconstruction rebuilds the image that a critic of kind fastgan sees, and this critic is another "
+                "one, or several. Use network.kind = fastgan without game.critics, or leave it out."
+            )
+        decoder = Decoder(D.num_features, D.channels, min(D.num_halvings, 3))
+        return {"D/reconstruction": (terms.Reconstruction(decoder), self.weight)}
 
 
 Whose = Literal["D", "G", "both"]
@@ -411,6 +428,7 @@ class Techniques(Part):
     latent_consistency: LatentConsistency | None = None
     lecam: LeCam | None = None
     adversarial_examples: AdversarialExamples | None = None
+    reconstruction: Reconstruction | None = None
     orthogonality: Orthogonality | None = None
     l1: Absolute | None = None
     historical_averaging: HistoricalAveraging | None = None
@@ -461,6 +479,7 @@ class Techniques(Part):
             self.latent_consistency,
             self.lecam,
             self.adversarial_examples,
+            self.reconstruction,
             self.orthogonality,
             self.l1,
             self.historical_averaging,
@@ -483,6 +502,7 @@ class Techniques(Part):
             packing=self.packing,
             jury=self.critics.jury() if self.critics else None,
             clusters=D.clusters if isinstance(D, Specialists) else None,
+            styled=G if isinstance(G, StyleGAN2Generator) else None,
             past=self.past_critics.build(D) if self.past_critics else None,
             unrolled=self.unrolled,
             throttle=self.throttle.build() if self.throttle else None,

@@ -23,7 +23,7 @@ from equipoise.runs.journal import Journal, read, without_undone
 from equipoise.runs.lookout import Lookout
 from equipoise.runs.piloting import Pilot
 from equipoise.runs.provenance import ANSWERED, RESTORED_SOURCE_TYPE, Label, write_png
-from equipoise.runs.sampling import samples, settled
+from equipoise.runs.sampling import samples, samples_together, settled
 from equipoise.runs.tracking import Tracker, tracking
 from equipoise.runs.view import View
 
@@ -148,12 +148,17 @@ class Watcher:
     def fixed_samples(self, num: int) -> Tensor:
         """From the same latents (or held-out inputs) at every step, so that pictures can be compared.
 
-        Of pairs: what is given, the answer and the target, one after the other.
+        Of pairs: what is given, the answer and the target, one after the other; of a game of two domains what a latent
+        becomes in each.
         """
         game, place = self.trainer.game, self.trainer.place
         if isinstance(game, LatentGame):
+            seed = stable_seed(self.seed, "fixed latents")
             with settled(game, place=place) if self.trainer.averaging.averages else nullcontext():
-                return samples(game, num, seed=stable_seed(self.seed, "fixed latents"), place=place)
+                if self.run.examples.given is None:
+                    return samples(game, num, seed=seed, place=place)
+                together = samples_together(game, num // 2, seed=seed, place=place)
+            return torch.stack(together, dim=1).flatten(0, 1)
         batch = self.some_held_out(num)
         game.eval()
         with torch.random.fork_rng():
@@ -168,7 +173,7 @@ class Watcher:
     def picture(self, step: int) -> None:
         """Samples from fixed latents with the averaged weights, as a labelled PNG in samples/ and on the board."""
         num = self.settings.num_samples if len(self.parts.train.shape) == 3 else 1000
-        of_pairs = self.run.examples.given is not None
+        of_pairs = self.run.examples.given is not None and not isinstance(self.trainer.game, LatentGame)
         with self.trainer.averaging.applied():
             x = self.fixed_samples(min(num, MOST_PAIRS) if of_pairs else num)
         columns = 3 * max(1, round(len(x) ** 0.5 / 3)) if of_pairs else None
