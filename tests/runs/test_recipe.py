@@ -485,7 +485,9 @@ def test_a_game_of_ones_own_survives_settings_and_toml():
     assert mine.game == Mine(width=4, loss_weight=Schedule(start=1.0, end=0.0))
     table = parse_toml(to_toml(mine), where="here")
     assert from_dict(table, like=Recipe(game=Mine())) == mine
-    with pytest.raises(RecipeError, match=r"'mine' is not known\. Valid: aae, adain, .*conditional, .*gan, .*srgan"):
+    with pytest.raises(
+        RecipeError, match=r"'mine' is not known\. Valid: aae, adain, cogan, conditional, .*gan, .*srgan"
+    ):
         from_dict(table)
     assert "game.widht: unknown key. Did you mean 'width'?" in refusal("game.widht=4", base=Recipe(game=Mine()))
     assert changed("game.kind=gan", base=Recipe(game=Mine())).game == Gan()
